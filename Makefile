@@ -1,0 +1,50 @@
+# `make` lists the targets. Settings: RECIPE=fast, ARGS="--epochs 20 --seed 7"; VENV= uses the python at hand.
+
+VENV ?= .venv
+ifeq ($(VENV),)
+PYTHON := python3
+SETUP :=
+else
+PYTHON := $(VENV)/bin/python
+SETUP := $(VENV)/.installed
+endif
+
+.DEFAULT_GOAL := help
+.PHONY: help data train submit record test test-all bench lint clean
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+data: $(SETUP)  ## find, download or unpack the data, and check every value
+	@$(PYTHON) -m competition data $(ARGS)
+
+train: $(SETUP)  ## train the ensemble and write a submission (RECIPE=, JOBS=, NEW=1, ARGS=)
+	@$(PYTHON) -m competition train $(if $(RECIPE),--recipe $(RECIPE)) $(if $(JOBS),--jobs $(JOBS)) $(if $(NEW),--new) $(ARGS)
+
+submit: $(SETUP)  ## send the newest complete run to Kaggle (RUN=)
+	@$(PYTHON) -m competition submit $(if $(RUN),--run $(RUN)) $(ARGS)
+
+record: $(SETUP)  ## copy a run's row into submissions/record.csv (RUN=, REMARK=)
+	@$(PYTHON) -m competition record $(if $(RUN),--run $(RUN)) --remark "$(REMARK)" $(ARGS)
+
+test: lint  ## lint and the tests, under 3 minutes
+	@$(PYTHON) -m pytest $(ARGS)
+
+test-all: lint  ## everything that CI runs, under 30 minutes
+	@$(PYTHON) -m pytest -m "slow or not slow" $(ARGS)
+
+bench: $(SETUP)  ## measure reading, augmentation and the training step, as ratios
+	@$(PYTHON) -m tests.bench $(ARGS)
+
+lint: $(SETUP)  ## ruff: lint and format
+	@$(PYTHON) -m ruff check --quiet . && $(PYTHON) -m ruff format --check --quiet .
+
+clean:  ## remove the environment and caches, never runs or data
+	rm -rf .venv .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.venv/.installed $(filter-out .venv/.installed,$(SETUP)): requirements.txt
+	@python3 -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed. Received: " + sys.version.split()[0])'
+	python3 -m venv $(VENV)
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@

@@ -1,0 +1,1 @@
+"""Kaggle's Digit Recognizer, done properly: read `pipeline.py` first."""

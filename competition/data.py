@@ -1,0 +1,105 @@
+"""Where the digits come from: CSVs in input/, Kaggle's zip, Kaggle itself, or the embedded sample."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from competition import files, kaggle_cli
+from competition.digits import Digits, read_digits, zip_entry
+from competition.errors import CompetitionError
+from competition.runs import SAMPLE, Folders
+
+SOURCES = ("auto", "kaggle", "sample")
+BANNER = """\
+==================================================================================
+ This is the embedded SAMPLE: 6,000 training and 2,000 test digits of the 70,000.
+ For the real data do one of these, then run the command again:
+   - put digit-recognizer.zip, downloaded in the browser from
+     https://www.kaggle.com/competitions/digit-recognizer/data, into {input}/
+   - create an API token at https://www.kaggle.com/settings and accept the rules at
+     {rules}
+=================================================================================="""
+
+
+@dataclass(frozen=True)
+class Data:
+    """The competition's rows.
+
+    Attributes:
+        train: digits with labels.
+        test: digits without.
+        answers: int64 array (n_test,), the true labels of the sample's test digits; None for Kaggle's.
+    """
+
+    train: Digits
+    test: Digits
+    answers: np.ndarray | None
+
+    @property
+    def source(self) -> str:
+        """Where both files come from, or `other` when they don't belong together."""
+        return self.train.source if self.train.source == self.test.source else "other"
+
+
+def obtain(folders: Folders, source: str = "auto") -> tuple[Path, Path]:
+    """Find the train and test files; fetch them where they are not there yet.
+
+    Args:
+        source: `auto` tries input/, the zip in it, Kaggle's command line where there are credentials, and
+            the sample, in this order; `kaggle` leaves out the sample and `sample` all else.
+
+    Raises:
+        CompetitionError: what there is cannot be used; nothing is tried in its place.
+    """
+    if source != "sample":
+        found = [_csv(folders.input, name) for name in ("train.csv", "test.csv")]
+        zipped = folders.input / f"{kaggle_cli.COMPETITION}.zip"
+        if not any(found):
+            if not zipped.exists() and kaggle_cli.has_credentials():
+                print(f"Downloading from Kaggle into {folders.input} …")
+                folders.input.mkdir(parents=True, exist_ok=True)
+                kaggle_cli.download(folders.input)
+            if zipped.exists():
+                found = _unzip(zipped)
+        if all(found):
+            return found[0], found[1]
+        if any(found) or source == "kaggle":
+            raise CompetitionError(
+                f"{folders.input} must hold train.csv and test.csv. Received: "
+                f"{'one of them' if any(found) else 'neither'}. Next: put {zipped.name} there and `make data`."
+            )
+    print(BANNER.format(input=folders.input, rules=kaggle_cli.RULES))
+    return SAMPLE / "train.csv.gz", SAMPLE / "test.csv.gz"
+
+
+def load(folders: Folders, source: str = "auto") -> Data:
+    """Read and check both files, from the cache where they were read before.
+
+    Raises:
+        CompetitionError: a file breaks a rule.
+    """
+    train_path, test_path = obtain(folders, source)
+    train = read_digits(train_path, labelled=True, cache=folders.cache)
+    test = read_digits(test_path, labelled=False, cache=folders.cache)
+    answers = None
+    if test_path.parent == SAMPLE:
+        answers = np.loadtxt(SAMPLE / "test_labels.csv", np.int64, delimiter=",", skiprows=1)[:, 1]
+    return Data(train, test, answers)
+
+
+def _csv(folder: Path, name: str) -> Path | None:
+    return next((path for path in (folder / name, folder / f"{name}.gz") if path.exists()), None)
+
+
+def _unzip(zipped: Path) -> list[Path]:
+    """Unpack the competition's files beside their zip: checked first, then written whole."""
+    try:
+        raw = zipped.read_bytes()
+    except OSError as error:
+        raise CompetitionError(f"{zipped} must be a readable file. Received: {error.strerror}. "
+                               f"Next: chmod u+r {zipped}.") from None  # fmt: skip
+    names = ("train.csv", "test.csv", "sample_submission.csv")
+    for name, content in [(name, zip_entry(zipped, raw, name)) for name in names]:
+        files.write(zipped.with_name(name), content)
+    return [zipped.with_name(name) for name in names[:2]]

@@ -1,0 +1,137 @@
+"""The only module that may touch the backend below Keras: precision, threads, determinism, GPUs."""
+
+import os
+import platform
+import re
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+
+@contextmanager
+def _no_greetings():
+    """TensorFlow greets on file descriptor 2 before any setting of its own can stop it."""
+    saved, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 2)
+    try:
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+        os.close(null)
+
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+with _no_greetings():
+    import keras
+
+    BACKEND = keras.backend.backend()
+    if BACKEND == "tensorflow":
+        import tensorflow as tf
+
+        tf.config.list_physical_devices()
+
+
+@dataclass(frozen=True)
+class Setup:
+    """How one process computes.
+
+    Attributes:
+        precision: Keras's dtype policy, `float32`, `mixed_bfloat16` or `mixed_float16`.
+        jit_compile: whether steps go through XLA.
+        threads: how many threads one member computes on; 0 leaves it to the backend.
+    """
+
+    precision: str
+    jit_compile: bool
+    threads: int
+
+
+def choose_setup(precision: str = "auto", jit_compile: str = "auto", threads: int = 1) -> Setup:
+    """Fill in `auto` with what measures fastest on this device.
+
+    A CPU with native bfloat16 (AVX512-BF16 or AMX) trains in it, at 0.6 of float32's time; on one without,
+    bfloat16 is slower than float32. XLA triples the step on a CPU and shortens it on a GPU; JAX has nothing
+    else.
+    """
+    gpu = bool(gpus())
+    if precision == "auto":
+        precision = "mixed_bfloat16" if gpu or _native_bfloat16() else "float32"
+        if gpu and BACKEND == "tensorflow" and not _ampere():
+            precision = "mixed_float16"  # a T4 computes bfloat16 in software
+    return Setup(precision, BACKEND == "jax" or (gpu if jit_compile == "auto" else jit_compile == "on"), threads)
+
+
+def prepare(setup: Setup, seed: int) -> None:
+    """Make this process compute as set up, with nothing left of an earlier member.
+
+    Threads are fixed by the process's first call; later ones cannot change them.
+    """
+    keras.utils.clear_session()
+    keras.config.set_dtype_policy(setup.precision)
+    keras.utils.set_random_seed(seed)
+    if BACKEND == "tensorflow":
+        if setup.threads:
+            try:
+                tf.config.threading.set_intra_op_parallelism_threads(setup.threads)
+                tf.config.threading.set_inter_op_parallelism_threads(1)
+            except RuntimeError:
+                pass  # the process has computed before: its threads are what they are
+        tf.config.experimental.enable_op_determinism()
+        for gpu in gpus():
+            tf.config.experimental.set_memory_growth(gpu, True)
+
+
+def gpus() -> list:
+    """The GPUs that this process sees."""
+    if BACKEND == "tensorflow":
+        return tf.config.list_physical_devices("GPU")
+    if BACKEND == "jax":
+        import jax
+
+        return [device for device in jax.devices() if device.platform == "gpu"]
+    import torch
+
+    return list(range(torch.cuda.device_count()))
+
+
+def describe(setup: Setup) -> dict:
+    """Hardware and library versions, for the manifest."""
+    packages = (BACKEND, "keras", "numpy", "pandas", "scikit-learn", "albumentations", "opencv-python-headless")
+    return {
+        "hardware": hardware(),
+        "setup": asdict(setup),
+        "versions": {"python": platform.python_version(), **{name: _version(name) for name in packages}},
+    }
+
+
+def hardware() -> str:
+    """One line: cores, processor and GPUs."""
+    cpu = re.search(r"model name\s*:\s*(.*)", _cpuinfo())
+    line = f"{len(os.sched_getaffinity(0))} cores {cpu[1] if cpu else platform.processor() or platform.machine()}"
+    return line + (f", {len(gpus())} GPU" if gpus() else "")
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except ImportError:
+        return None
+
+
+def _cpuinfo() -> str:
+    try:
+        return Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return ""
+
+
+def _native_bfloat16() -> bool:
+    return bool({"avx512_bf16", "amx_bf16"} & set(_cpuinfo().split()))
+
+
+def _ampere() -> bool:
+    """Whether every GPU computes bfloat16 natively (compute capability 8 and up)."""
+    details = [tf.config.experimental.get_device_details(gpu) for gpu in gpus()]
+    return all(detail.get("compute_capability", (0,))[0] >= 8 for detail in details)

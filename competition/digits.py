@@ -1,0 +1,247 @@
+"""CSV, CSV.gz or zip → checked digits, from a cache when the same bytes were read before.
+
+Reading is pandas' straight into uint8, which refuses what does not fit exactly. Only when it refuses is the
+file read again, slowly, to say which row and column is wrong.
+"""
+
+import csv
+import gzip
+import hashlib
+import io
+import warnings
+import zipfile
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from competition import files
+from competition.errors import CompetitionError
+
+PIXELS = [f"pixel{i}" for i in range(784)]
+LARGEST = 256 << 20  # bytes of one CSV, unpacked; train.csv has 77 million
+_DAMAGED = (OSError, EOFError, ValueError, RuntimeError, zipfile.BadZipFile, zlib.error, NotImplementedError)
+GET_DATA = "`make data` brings the competition's files"
+
+# sha256 of the parsed content (see `content_hash`): what pixels and labels are, whatever the file's line ends.
+KNOWN_CONTENT = {
+    "5014e79dcba7776e7b1b6481b68eaf086bf1b6dd225ec8bc18c3dade05047cf1": "kaggle",  # train.csv
+    "c8eadeb442ebf0f9eb1d8705b05388c5f74ed5a5bfaf8ef58e648ecdcf17772b": "kaggle",  # test.csv
+    "ebb41d0231748b856e179e7295dc1653964513b5c3b147d8f15172479dfdd569": "sample",  # train.csv.gz
+    "14874a4eab14edb964127c3ebcf3948be0effbcb997e694b4ef0c82ece802ff0": "sample",  # test.csv.gz
+}
+
+
+@dataclass(frozen=True)
+class Digits:
+    """Pictures of handwritten digits.
+
+    Attributes:
+        images: uint8 array (n, 28, 28, 1), 0 is paper and 255 is ink, in the order of the file.
+        labels: int64 array (n,) with values 0…9, or None where they are unknown.
+        source: where they come from: `kaggle`, `sample` or `other`.
+        sha256: hash of images and labels.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray | None
+    source: str
+    sha256: str
+
+    def __len__(self):
+        return len(self.images)
+
+
+def read_digits(path: Path, labelled: bool, cache: Path | None = None) -> Digits:
+    """Read one file in Kaggle's format and check every value of it.
+
+    Columns are found by name, whatever their order; rows keep theirs. LF or CRLF, a byte order mark, gzip
+    and quoted numbers are fine.
+
+    Args:
+        path: `train.csv`-like or `test.csv`-like file, plain or .gz, or a .zip that holds one of that name.
+        labelled: whether the file must have the column `label` (train) or must not (test).
+        cache: folder for parsed copies, keyed by the file's bytes and memory-mapped when read again.
+
+    Raises:
+        CompetitionError: the file is missing, unreadable or breaks a rule. Nothing is written then.
+    """
+    name = "train.csv" if labelled else "test.csv"
+    try:
+        raw = path.read_bytes()
+    except FileNotFoundError:
+        raise CompetitionError(f"{path} must be a file. Received: nothing there. Next: {GET_DATA}.") from None
+    except IsADirectoryError:
+        raise CompetitionError(f"{path} must be a file. Received: a folder. Next: {GET_DATA}.") from None
+    except OSError as error:
+        raise CompetitionError(
+            f"{path} must be readable. Received: {error.strerror}. Next: chmod u+r {path}."
+        ) from None
+    key = hashlib.sha256(raw).hexdigest() + ("-train" if labelled else "-test")
+    cached = _from_cache(cache, key, labelled)
+    if cached is None:
+        images, labels = _parse(path, _unpacked(path, raw, name), labelled)
+        cached = _to_cache(cache, key, images, labels)
+    images, labels, sha256 = cached
+    return Digits(images, labels, KNOWN_CONTENT.get(sha256, "other"), sha256)
+
+
+def content_hash(images, labels) -> str:
+    """The sha256 of the pixels (uint8) and, where there are any, the labels (int64)."""
+    digest = hashlib.sha256(np.ascontiguousarray(images, np.uint8).data)
+    if labels is not None:
+        digest.update(np.ascontiguousarray(labels, np.int64).data)
+    return digest.hexdigest()
+
+
+def zip_entry(path: Path, raw: bytes, name: str) -> bytes:
+    """One file out of Kaggle's zip, with nothing unpacked anywhere.
+
+    Args:
+        path: the zip's name, for messages.
+        raw: the zip's bytes.
+        name: which entry, at the top of the zip.
+
+    Raises:
+        CompetitionError: not a zip, damaged, without the entry, holding a name that would escape the
+            folder it is unpacked in, or larger than the competition's files can be.
+    """
+    try:
+        with zipfile.ZipFile(io.BytesIO(raw)) as archive:
+            for entry in archive.namelist():
+                if entry.startswith(("/", "\\")) or ".." in Path(entry.replace("\\", "/")).parts or ":" in entry:
+                    raise _refusal(path, "a zip entry must stay in its folder", repr(entry[:60]))
+            if name not in archive.namelist():
+                raise _refusal(path, f"the zip must hold {name}", "a zip without it")
+            with archive.open(name) as file:
+                return _bounded(path, file)
+    except _DAMAGED as error:
+        raise _refusal(path, "the zip must be whole", str(error) or type(error).__name__) from None
+
+
+def _unpacked(path: Path, raw: bytes, name: str) -> bytes:
+    """The bytes of the CSV inside what was read."""
+    if raw[:4] == b"PK\x03\x04" or path.suffix == ".zip":
+        return zip_entry(path, raw, name)
+    if raw[:2] == b"\x1f\x8b":
+        try:
+            return _bounded(path, gzip.GzipFile(fileobj=io.BytesIO(raw)))
+        except _DAMAGED as error:
+            raise _refusal(path, "the gzip file must be whole", str(error) or type(error).__name__) from None
+    return raw
+
+
+def _bounded(path: Path, file) -> bytes:
+    """All of a decompressed file, unless it is a bomb."""
+    text = file.read(LARGEST + 1)
+    if len(text) > LARGEST:
+        raise _refusal(path, f"a CSV of this competition has at most {LARGEST >> 20} MiB", "a larger one")
+    return text
+
+
+def _parse(path: Path, text: bytes, labelled: bool):
+    """Images and labels of a CSV in memory, every rule checked."""
+    columns = _checked_header(path, text, labelled)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)  # of rows longer than the header
+            frame = pd.read_csv(
+                io.BytesIO(text),
+                dtype=np.uint8,
+                index_col=False,
+                encoding="utf-8-sig",
+                skipinitialspace=True,
+            )
+    except Exception as error:
+        raise _explained(path, text, error) from None
+    if not len(frame):
+        raise _refusal(path, "the file must have rows", "a header alone")
+    # One row of 785 columns is 785 small arrays in pandas: by name, into one block.
+    images = np.ascontiguousarray(frame[PIXELS].to_numpy()).reshape(-1, 28, 28, 1)
+    if "label" not in columns:
+        return images, None
+    labels = frame["label"].to_numpy().astype(np.int64)
+    if labels.max() > 9:
+        row = int(np.argmax(labels > 9))
+        raise _refusal(path, "a label is a digit 0…9", f"{labels[row]} in row {row + 1}")
+    return images, labels
+
+
+def _checked_header(path: Path, text: bytes, labelled: bool) -> list[str]:
+    if not text.strip():
+        raise _refusal(path, "the file must have a header and rows", "an empty file")
+    first = text[: 1 << 16].splitlines()[0]
+    try:
+        columns = [name.strip() for name in next(csv.reader([first.decode("utf-8-sig")]))]
+    except (UnicodeDecodeError, csv.Error, StopIteration):
+        raise _refusal(path, "the file must be text in Kaggle's CSV format", "binary data") from None
+    wanted = (["label"] if labelled else []) + PIXELS
+    rule = f"the header must be {'label,' if labelled else ''}pixel0,…,pixel783"
+    if not set(columns) & {"label", *PIXELS}:
+        raise _refusal(path, rule, f"the first line {first[:40].decode('utf-8', 'replace')!r}…")
+    if not labelled and "label" in columns:
+        raise _refusal(path, "test data has no labels", "a column 'label': is this train.csv?")
+    if labelled and "label" not in columns:
+        raise _refusal(path, "training data has labels", "no column 'label': is this test.csv?")
+    for problem, names in (
+        ("no column", [name for name in wanted if name not in columns]),
+        ("the repeated column", sorted({name for name in columns if columns.count(name) > 1})),
+        ("the unknown column", [name for name in columns if name not in wanted]),
+    ):
+        if names:
+            raise _refusal(path, rule, f"{problem} {names[0]!r}" + f" and {len(names) - 1} more" * (len(names) > 1))
+    return columns
+
+
+def _explained(path: Path, text: bytes, error: Exception) -> CompetitionError:
+    """Find the first value or row that made pandas refuse the file."""
+    rule = "a pixel is a whole number 0…255 and a label a digit 0…9"
+    try:
+        lines = csv.reader(io.StringIO(text.decode("utf-8-sig"), newline=""))
+        header = [name.strip() for name in next(lines)]
+        for row, values in enumerate((line for line in lines if line), start=1):
+            if len(values) != len(header):
+                return _refusal(path, f"each row has {len(header)} values", f"{len(values)} in row {row}")
+            for name, value in zip(header, values, strict=True):
+                if not (value.strip().isdecimal() and int(value) <= 255):
+                    received = repr(value[:20]) if value.strip() else "a blank"
+                    return _refusal(path, rule, f"{received} in row {row}, column {name}")
+    except UnicodeDecodeError:
+        return _refusal(path, "the file must be text in Kaggle's CSV format", "binary data")
+    except (csv.Error, ValueError) as problem:
+        return _refusal(path, rule, str(problem))
+    return _refusal(path, rule, " ".join(str(error).split()))
+
+
+def _refusal(path: Path, rule: str, received: str) -> CompetitionError:
+    return CompetitionError(f"{path}: {rule}. Received: {received}. Next: {GET_DATA}; see README, Troubleshooting.")
+
+
+def _from_cache(cache: Path | None, key: str, labelled: bool):
+    """The cached arrays and their hash, or None where there are none or they are damaged."""
+    if cache is None:
+        return None
+    try:
+        images = np.load(cache / f"{key}-images.npy", mmap_mode="r", allow_pickle=False)
+        labels = np.load(cache / f"{key}-labels.npy", allow_pickle=False) if labelled else None
+        sha256 = (cache / f"{key}.sha256").read_text()
+    except (OSError, ValueError, EOFError):
+        return None
+    return (images, labels, sha256) if content_hash(images, labels) == sha256 else None
+
+
+def _to_cache(cache: Path | None, key: str, images, labels):
+    """Keep a parsed copy; a cache that cannot be written costs time, not the run."""
+    sha256 = content_hash(images, labels)
+    if cache is not None:
+        try:
+            for name, array in (("images", images), ("labels", labels)):
+                if array is not None:
+                    with files.replacing(cache / f"{key}-{name}.npy") as file:
+                        np.save(file, array, allow_pickle=False)
+            files.write(cache / f"{key}.sha256", sha256)
+        except OSError as error:
+            warnings.warn(f"{cache} cannot be written ({error.strerror}): no cache.", stacklevel=4)
+    return images, labels, sha256

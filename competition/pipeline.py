@@ -1,0 +1,106 @@
+"""The story of a run: data → folds → members → scores → submission. Read this page first."""
+
+import time
+
+from competition import data, ensemble, runs, scoring
+from competition.config import Config, choose_config
+from competition.device import Setup, describe
+from competition.submission import check_submission, write_submission
+
+
+def train(
+    folders: runs.Folders,
+    setup: Setup,
+    recipe: str | None = None,
+    settings: dict | None = None,
+    source: str = "auto",
+    jobs: int | None = None,
+    new: bool = False,
+) -> runs.Run:
+    """Turn the digits into a checked submission, with a score to believe.
+
+    Args:
+        folders: where the data and the runs lie.
+        setup: how a process computes.
+        recipe: a name in RECIPES; None takes the one that suits the data.
+        settings: fields of Config that differ from the recipe's.
+        source: which data; see `data.obtain`.
+        jobs: how many members train at once; None takes what suits the machine.
+        new: start a new run even where an unfinished one of the same could go on.
+
+    Returns:
+        The complete run.
+
+    Raises:
+        CompetitionError: the data or the settings cannot be used.
+    """
+    clock = Clock()
+    digits = data.load(folders, source)
+    config = choose_config(recipe, digits.source, settings or {})
+    run = runs.open_run(folders, config, manifest_of(config, digits, setup), new)
+    clock.lap("data")
+
+    jobs, reason = (jobs, "as asked") if jobs else ensemble.choose_jobs(setup)
+    print(f"{config.members} members on {digits.source} data, {jobs} at once ({reason}), {setup.precision}.")
+    members = ensemble.train_members(run, config, setup, digits.train, digits.test, jobs)
+    clock.lap("members")
+
+    answer = ensemble.combine(config, digits.train, members)
+    scores = ensemble.score(digits.train.labels, answer, members, config.repeats)
+    if digits.answers is not None:
+        scores["true_accuracy"] = scoring.accuracy(digits.answers, answer.test[answer.variant])
+    run.write_arrays("probabilities.npz", out_of_fold=answer.out_of_fold, test=answer.test)
+    run.write_json("scores.json", scores)
+
+    write_submission(run.submission, answer.test[answer.variant].argmax(axis=1))
+    warnings = check_submission(run.submission, len(digits.test), digits.train.labels)
+    clock.lap("submission")
+    runs.finish(folders, run, scores, clock.laps)
+    print(summary(run, scores, warnings))
+    return run
+
+
+def manifest_of(config: Config, digits: data.Data, setup: Setup) -> dict:
+    """What a run is made from and on; runs of equal `identity` may go on with each other's members."""
+    return {
+        "identity": {
+            "settings": runs.settings_of(config),
+            "data": [digits.train.sha256, digits.test.sha256],
+            "package sources": runs.sources_sha256(),
+            "precision": setup.precision,
+        },
+        "source": digits.source,
+        "commit": runs.git_commit(),
+        **describe(setup),
+    }
+
+
+def summary(run: runs.Run, scores: dict, warnings: list[str]) -> str:
+    """What a user wants to read at the end."""
+    oof, board = scores["out_of_fold"], scores["leaderboard"]
+    lines = [
+        "",
+        f"Out-of-fold accuracy     {oof['accuracy']:.5f}  (95 % interval {oof['low']:.5f} – {oof['high']:.5f}; "
+        f"{oof['errors']} errors), log-loss {oof['log_loss']:.5f}",
+        f"  single members (mean)  {scores['members']['accuracy']:.5f}",
+        f"Predicted leaderboard    {board['score']:.5f}  ({board['low']:.5f} – {board['high']:.5f})",
+    ]
+    if "true_accuracy" in scores:
+        lines.append(f"True accuracy            {scores['true_accuracy']:.5f}  (the sample's own held-out digits)")
+    lines += [f"Warning: {warning}" for warning in warnings]
+    lines += [f"Submission               {run.submission}"]
+    real = run.manifest["source"] == "kaggle"
+    lines += ["Next                     " + ("make submit" if real else "bring the real data: see the banner above")]
+    return "\n".join(lines)
+
+
+class Clock:
+    """Seconds of each stage."""
+
+    def __init__(self):
+        self.last, self.laps = time.perf_counter(), {}
+
+    def lap(self, stage: str) -> None:
+        """A stage ends here."""
+        now = time.perf_counter()
+        self.laps[stage], self.last = round(now - self.last, 1), now

@@ -1,0 +1,164 @@
+"""Train one member of the ensemble, with early stopping, and ask it about the rows it never saw."""
+
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import keras
+import numpy as np
+from keras import ops
+
+from competition.augment import Augmenter
+from competition.config import Config
+from competition.device import Setup, prepare
+from competition.digits import Digits
+from competition.folds import set_aside
+from competition.models import build_model
+from competition.runs import MemberResult
+
+SHIFTS = ((0, 0), (0, 1), (0, -1), (1, 0), (-1, 0))  # as multiples of config.test_shift
+
+
+def train_member(
+    config: Config,
+    setup: Setup,
+    seed: int,
+    train: Digits,
+    rows: tuple[np.ndarray, np.ndarray],
+    test_images: np.ndarray,
+    report: Callable[[dict], None] = lambda logs: None,
+) -> MemberResult:
+    """Train one network and predict its unseen rows and the test rows.
+
+    Early stopping watches a slice of the member's own training rows; the unseen rows choose nothing.
+
+    Args:
+        seed: the member's own; weights, order and augmentation follow from it.
+        rows: (train, valid) row numbers of `train`.
+        test_images: uint8 array (n_test, 28, 28, 1).
+        report: called with Keras's logs after every epoch.
+    """
+    started = time.perf_counter()
+    prepare(setup, seed)
+    taught, watched = set_aside(train.labels, rows[0], config.stop_fraction, seed)
+    one_hot = np.eye(10, dtype=np.float32)[train.labels]
+    steps = max(1, len(taught) // config.batch_size)
+
+    model = compiled_model(config, setup, steps)
+    history = model.fit(
+        augmented_batches(config, seed, train.images, one_hot, taught),
+        steps_per_epoch=steps,
+        epochs=config.epochs,
+        validation_data=(train.images[watched], one_hot[watched]),
+        validation_batch_size=512,
+        shuffle=False,
+        verbose=0,
+        callbacks=[
+            keras.callbacks.EarlyStopping("val_loss", patience=config.patience, restore_best_weights=True),
+            keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: report(logs)),
+        ],
+    ).history
+    trained = time.perf_counter()
+    valid = predict_probabilities(model, train.images[rows[1]], config.test_shift)
+    test = predict_probabilities(model, test_images, config.test_shift)
+    epochs = [dict(zip(history, values, strict=True)) for values in zip(*history.values(), strict=True)]
+    facts = {
+        "seed": seed,
+        "epochs": len(epochs),
+        "accuracy": float(np.mean(valid[0].argmax(1) == train.labels[rows[1]])),
+        "training_seconds": round(trained - started, 1),
+        "seconds": round(time.perf_counter() - started, 1),
+        "data_source": train.source,
+        "data_sha256": train.sha256,
+    }
+    return MemberResult(valid, test, model.get_weights(), epochs, facts)
+
+
+def compiled_model(config: Config, setup: Setup, steps: int) -> keras.Model:
+    """The model with its loss and optimizer.
+
+    The learning rate climbs and falls linearly ("slanted triangle", Howard and Ruder 2018); falling to zero
+    makes the last weights the good ones.
+    """
+    model = build_model(config)
+    model.compile(
+        keras.optimizers.Adam(Triangle(config.learning_rate, config.warmup, steps * config.epochs), beta_2=0.99),
+        keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=config.label_smoothing),
+        metrics=["accuracy"],
+        jit_compile=setup.jit_compile,
+    )
+    return model
+
+
+class Triangle(keras.optimizers.schedules.LearningRateSchedule):
+    """Linear from 0 to `peak` in the first `warmup` of `steps`, then linear to 0."""
+
+    def __init__(self, peak: float, warmup: float, steps: int):
+        self.peak, self.warmup, self.steps = peak, warmup, steps
+
+    def __call__(self, step):
+        """The learning rate of a step."""
+        done = (ops.cast(step, "float32") + 0.5) / self.steps
+        rising = done / max(self.warmup, 1e-6)
+        falling = (1 - done) / max(1 - self.warmup, 1e-6)
+        return self.peak * ops.maximum(0.0, ops.minimum(rising, falling))
+
+    def get_config(self) -> dict:
+        """The arguments, for Keras's serialization."""
+        return {"peak": self.peak, "warmup": self.warmup, "steps": self.steps}
+
+
+def augmented_batches(config: Config, seed: int, images, one_hot, rows) -> Iterator:
+    """Batches of augmented images, every epoch in another order; the next epoch is drawn meanwhile.
+
+    Yields:
+        (images uint8 (batch_size, 28, 28, 1), one-hot float32 (batch_size, 10)). Rows that fill no batch
+        wait for the next epoch's order.
+    """
+    augmenter = Augmenter(config, seed)
+
+    def draw(epoch):
+        order = np.random.default_rng([seed, epoch, 1]).permutation(rows)
+        return order, augmenter(images, order, epoch)
+
+    size = min(config.batch_size, len(rows))
+    with ThreadPoolExecutor(1) as ahead:
+        drawn = ahead.submit(draw, 0)
+        for epoch in range(config.epochs):
+            order, augmented = drawn.result()
+            if epoch + 1 < config.epochs:
+                drawn = ahead.submit(draw, epoch + 1)
+            for start in range(0, len(order) - size + 1, size):
+                yield augmented[start : start + size], one_hot[order[start : start + size]]
+
+
+def predict_probabilities(model: keras.Model, images, shift: int) -> np.ndarray:
+    """Probabilities of the images as they are, and averaged over small shifts.
+
+    Args:
+        images: uint8 array (n, 28, 28, 1).
+        shift: pixels; the average takes the image and its four shifts by that much. 0: the image alone.
+
+    Returns:
+        float32 array (2, n, 10).
+    """
+
+    def probabilities(moved):
+        logits = model.predict(moved, batch_size=500, verbose=0)
+        return np.asarray(ops.softmax(logits), np.float32)
+
+    plain = probabilities(images)
+    if not shift:
+        return np.stack([plain, plain])
+    views = [plain] + [probabilities(_shifted(images, y * shift, x * shift)) for y, x in SHIFTS[1:]]
+    return np.stack([plain, np.mean(views, axis=0)])
+
+
+def _shifted(images, down: int, right: int) -> np.ndarray:
+    """Images moved by whole pixels; paper comes in at the edge."""
+    moved = np.zeros_like(images)
+    height, width = images.shape[1:3]
+    moved[:, max(0, down) : height + min(0, down), max(0, right) : width + min(0, right)] = images[
+        :, max(0, -down) : height + min(0, -down), max(0, -right) : width + min(0, -right)
+    ]
+    return moved
