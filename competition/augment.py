@@ -2,8 +2,8 @@
 
 Stateless: what happens to row i in epoch e depends on (seed, e, i) alone, so batch order, worker count and
 resuming change nothing. Fast: one albumentations call costs about 110 µs, too much for each image, but its
-batch call applies one set of parameters to many images at about 9 µs each. So an epoch draws `GROUPS` sets
-and each row draws its group, anew in each epoch. Never a flip: no digit survives it.
+batch call applies one set of parameters to many images at about 9 µs each. So an epoch draws one set for every
+`SHARING` rows and each row draws its set, anew in each epoch. Never a flip: no digit survives it.
 """
 
 import os
@@ -16,7 +16,7 @@ import numpy as np
 
 from competition.config import Config
 
-GROUPS = 1024  # about 33 of 33,600 images share their parameters in an epoch, other ones in the next
+SHARING = 32  # rows that share their parameters in an epoch, on average; other ones in the next
 cv2.setNumThreads(0)  # members run side by side: OpenCV's own threads would only get in their way
 
 
@@ -56,14 +56,17 @@ class Augmenter:
             uint8 array (m, 28, 28, 1).
         """
         draw = np.random.default_rng([self.seed, epoch])
-        seeds = draw.integers(2**31, size=GROUPS)
-        group = draw.integers(GROUPS, size=len(images))[rows]
+        groups = max(1, len(images) // SHARING)
+        seeds = draw.integers(2**31, size=groups)
+        group = draw.integers(groups, size=len(images))[rows]
         order = np.argsort(group, kind="stable")
-        starts = np.searchsorted(group[order], np.arange(GROUPS + 1))
+        starts = np.searchsorted(group[order], np.arange(groups + 1))
         result = np.empty((len(rows), *images.shape[1:]), np.uint8)
         for seed, start, end in zip(seeds, starts, starts[1:], strict=False):
             if end > start:
-                members = order[start:end]
+                sharing = order[start:end]
+                # Of exactly two images OpenCV makes one picture of two channels, which it rounds otherwise.
+                padded = np.append(sharing, sharing[0]) if end - start == 2 else sharing
                 self.transform.set_random_seed(int(seed))
-                result[members] = self.transform(images=images[rows[members]])["images"]
+                result[sharing] = self.transform(images=images[rows[padded]])["images"][: end - start]
         return result

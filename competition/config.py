@@ -53,6 +53,11 @@ class Config:
             fits = isinstance(value, field.type) or (field.type is float and type(value) is int)
             if not fits or isinstance(value, bool):
                 raise CompetitionError(f"{field.name} is of type {field.type.__name__}. Received: {value!r}.")
+        if self.architecture not in ARCHITECTURES:
+            raise CompetitionError(
+                f"architecture is one of {', '.join(ARCHITECTURES)}. Received: {self.architecture}. "
+                f"Next: --architecture {ARCHITECTURES[0]}."
+            )
         for name, (low, high) in RANGES.items():
             if not low <= getattr(self, name) <= high:
                 raise CompetitionError(
@@ -66,6 +71,7 @@ class Config:
         return self.folds * self.repeats
 
 
+ARCHITECTURES = ("pooled",)  # models.py builds them
 RANGES = {
     "seed": (0, 2**31 - 1),
     "folds": (2, 100),

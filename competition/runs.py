@@ -121,8 +121,8 @@ class Run:
 
     @property
     def manifest(self) -> dict:
-        """What the run was made from and on."""
-        return self.read_json("manifest.json")
+        """What the run was made from and on; empty if it was killed before saying so."""
+        return self.read_json("manifest.json") if (self.path / "manifest.json").exists() else {}
 
     def read_json(self, name: str) -> dict:
         """One of the run's JSON files.
@@ -204,18 +204,15 @@ def open_run(folders: Folders, config: Config, manifest: dict, new: bool = False
         manifest: what the run is made from; its `identity` decides whether runs are the same.
         new: start one in any case.
     """
-    if not new:
-        for run in reversed(list_runs(folders)):
-            if run.complete or not (run.path / "manifest.json").is_file():
-                continue
-            before, now = run.manifest.get("identity", {}), manifest["identity"]
-            if before == now:
-                print(f"Going on with {run.path}.")
-                return run
-            if run.config.recipe == config.recipe:
-                changed = ", ".join(sorted(key for key in now if before.get(key) != now[key]))
-                print(f"{run.path} is unfinished, but changed since: {changed}. A new run starts.")
-                break
+    unfinished = [run for run in reversed(list_runs(folders)) if not run.complete and run.manifest]
+    for run in [] if new else unfinished:
+        if run.manifest["identity"] == manifest["identity"]:
+            print(f"Going on with {run.path}.")
+            return run
+    if unfinished and not new:
+        before, now = unfinished[0].manifest["identity"], manifest["identity"]
+        changed = ", ".join(key for key in now if before.get(key) != now[key])
+        print(f"{unfinished[0].path} is unfinished, but changed since: {changed}. A new run starts.")
     base = folders.submissions / f"{time.strftime('%Y%m%d-%H%M%S')}-{config.recipe}"
     path, attempt = base, 1
     while path.exists():

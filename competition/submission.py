@@ -1,6 +1,7 @@
 """The `ImageId,Label` file, and the check that Kaggle would accept it."""
 
 import io
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -41,10 +42,12 @@ def check_submission(path: Path, rows: int = TEST_ROWS, train_labels=None) -> li
 
     try:
         text = path.read_bytes().decode("utf-8-sig")
-        frame = pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False, index_col=False)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)  # of rows longer than the header
+            frame = pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False, index_col=False)
     except OSError as error:
         raise refuse("a submission must be a readable file", error.strerror) from None
-    except (ValueError, pd.errors.ParserError) as error:
+    except (ValueError, pd.errors.ParserError, pd.errors.ParserWarning) as error:
         raise refuse("a submission must be a CSV file", " ".join(str(error).split())[:100]) from None
     if list(frame.columns) != ["ImageId", "Label"]:
         raise refuse("the header must be ImageId,Label", ",".join(map(str, frame.columns))[:60])

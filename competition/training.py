@@ -65,7 +65,7 @@ def train_member(
     facts = {
         "seed": seed,
         "epochs": len(epochs),
-        "accuracy": float(np.mean(valid[0].argmax(1) == train.labels[rows[1]])),
+        "accuracy": float(np.mean(valid[1].argmax(1) == train.labels[rows[1]])),
         "training_seconds": round(trained - started, 1),
         "seconds": round(time.perf_counter() - started, 1),
         "data_source": train.source,

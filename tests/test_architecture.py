@@ -1,0 +1,80 @@
+"""The floors of the house: a module imports only from floors strictly below its own."""
+
+import ast
+import subprocess
+import sys
+
+import pytest
+
+from competition.runs import PACKAGE, ROOT
+
+FLOORS = (
+    ("errors", "config", "scoring", "files"),
+    ("digits", "folds", "augment", "submission", "runs", "kaggle_cli", "device", "models", "progress"),
+    ("training", "data"),
+    ("ensemble",),
+    ("pipeline",),
+    ("__main__",),
+)
+FLOOR = {module: number for number, modules in enumerate(FLOORS) for module in modules}
+KERAS = {"device", "models", "training", "ensemble", "pipeline"}  # these, or what they import, load Keras
+# `config` raises CompetitionError, and files of floor 0 may use that one name.
+BASEMENT = "errors"
+
+
+def imported(module):
+    """Package modules and outside packages that a module imports at its top level, and anywhere."""
+    tree = ast.parse((PACKAGE / f"{module}.py").read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, node in tree.body) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+            yield from ((name, node in tree.body) for name in names)
+
+
+def inside(name):
+    parts = name.split(".")
+    return parts[1] if parts[0] == "competition" and len(parts) > 1 else None
+
+
+def test_every_module_has_a_floor():
+    assert {path.stem for path in PACKAGE.glob("*.py")} - {"__init__"} == set(FLOOR)
+
+
+@pytest.mark.parametrize("module", FLOOR)
+def test_imports_go_down(module):
+    for name, _ in imported(module):
+        below = inside(name)
+        if below and not (below == BASEMENT and module != BASEMENT):
+            assert FLOOR[below] < FLOOR[module], f"{module} imports {below}"
+
+
+@pytest.mark.parametrize("module", FLOOR)
+def test_only_some_modules_import_keras(module):
+    outside = {name.split(".")[0] for name, _ in imported(module)}
+    assert not outside & {"keras", "tensorflow"} or module in KERAS
+    assert "tensorflow" not in outside or module == "device"
+
+
+def test_only_runs_knows_the_projects_folders():
+    for module in FLOOR:
+        text = (PACKAGE / f"{module}.py").read_text()
+        assert module == "runs" or "__file__" not in text and "/kaggle/" not in text, module
+
+
+@pytest.mark.parametrize("arguments", (["--help"], ["train", "--help"], ["data", "--source", "sample"]))
+def test_light_commands_do_not_load_tensorflow(arguments, tmp_path):
+    script = (
+        "import sys; from competition.__main__ import main\n"
+        f"try: main({arguments!r})\n"
+        "except SystemExit: pass\n"
+        "print('HEAVY', sorted({'tensorflow', 'keras'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert "HEAVY []" in done.stdout
+
+
+def test_a_submission_check_does_not_load_tensorflow():
+    script = "import sys, competition.submission; assert not {'tensorflow', 'keras'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True)

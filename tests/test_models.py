@@ -1,0 +1,70 @@
+import dataclasses
+
+import keras
+import numpy as np
+import pytest
+
+from competition import config as settings
+from competition.config import Config
+from competition.device import choose_setup, prepare
+from competition.models import ARCHITECTURES, build_model
+from competition.training import Triangle, _shifted, augmented_batches, predict_probabilities
+
+
+def test_every_named_architecture_can_be_built():
+    assert tuple(ARCHITECTURES) == settings.ARCHITECTURES
+
+
+@pytest.mark.parametrize("name", settings.ARCHITECTURES)
+def test_images_in_logits_out(name, few):
+    prepare(choose_setup("float32"), 0)
+    model = build_model(Config(architecture=name, width=0.5))
+    logits = model(few.images[:3])
+    assert tuple(logits.shape) == (3, 10) and "float32" in str(logits.dtype)
+
+
+def test_equal_seeds_build_equal_weights():
+    def weights(seed):
+        prepare(choose_setup("float32"), seed)
+        return build_model(Config()).get_weights()
+
+    assert all((a == b).all() for a, b in zip(weights(3), weights(3), strict=True))
+    assert any((a != b).any() for a, b in zip(weights(3), weights(4), strict=True))
+
+
+def test_the_learning_rate_is_a_triangle():
+    rate = Triangle(peak=1.0, warmup=0.25, steps=8)
+    measured = [float(rate(step)) for step in range(8)]
+    assert measured == pytest.approx([0.25, 0.75, 11 / 12, 9 / 12, 7 / 12, 5 / 12, 3 / 12, 1 / 12])
+
+
+def test_an_epoch_shows_every_row_once_with_its_own_label(few):
+    config = dataclasses.replace(Config(), epochs=2, batch_size=100, rotation=0, scale=0, shift=0, shear=0)
+    rows, one_hot = np.arange(100, 600), np.eye(10, dtype=np.float32)[few.labels]
+    batches = list(augmented_batches(config, 1, few.images, one_hot, rows))
+    assert len(batches) == 10
+    label_of = {image.tobytes(): label for image, label in zip(few.images, few.labels, strict=True)}
+    epochs = [batches[:5], batches[5:]]
+    for epoch in epochs:
+        images, labels = (np.concatenate(part) for part in zip(*epoch, strict=True))
+        assert {image.tobytes() for image in images} == {few.images[row].tobytes() for row in rows}
+        assert [label_of[image.tobytes()] for image in images] == labels.argmax(1).tolist()
+    assert (epochs[0][0][1] != epochs[1][0][1]).any()  # another order
+
+
+def test_shifted_moves_whole_pixels_and_brings_in_paper():
+    image = np.arange(1, 17, dtype=np.uint8).reshape(1, 4, 4, 1)
+    assert _shifted(image, 1, 0)[0, :, :, 0].tolist() == [[0] * 4, [1, 2, 3, 4], [5, 6, 7, 8], [9, 10, 11, 12]]
+    assert _shifted(image, 0, -1)[0, :, 0, 0].tolist() == [2, 6, 10, 14]
+
+
+def test_shifts_average_five_views(few):
+    model = keras.Sequential([keras.Input((28, 28, 1)), keras.layers.Flatten(), keras.layers.Dense(10)])
+    images = few.images[:4].astype(np.float32) / 255
+    plain, averaged = predict_probabilities(model, images, 2)
+    views = [images] + [_shifted(images, *by) for by in ((0, 2), (0, -2), (2, 0), (-2, 0))]
+    softmax = [np.exp(v := np.asarray(model(view))) / np.exp(v).sum(1, keepdims=True) for view in views]
+    np.testing.assert_allclose(averaged, np.mean(softmax, axis=0), atol=1e-6)
+    np.testing.assert_allclose(plain, softmax[0], atol=1e-6)
+    alone = predict_probabilities(model, images, 0)
+    np.testing.assert_array_equal(alone[0], alone[1])

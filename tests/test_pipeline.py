@@ -1,0 +1,122 @@
+"""The whole pipeline on 600 real digits: it learns, resumes, and says what it did."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+
+from competition import runs
+from competition.runs import Folders
+from competition.submission import check_submission
+
+SMALL = ("--folds", "2", "--epochs", "16", "--batch-size", "32", "--test-shift", "1")
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, few, sample):
+    """A finished run of two members in two processes: (root folder, run, output)."""
+    import os
+    import subprocess
+    import sys
+
+    from tests.conftest import write_csv
+
+    root = tmp_path_factory.mktemp("trained")
+    (root / "input").mkdir()
+    write_csv(root / "input" / "train.csv", few.images, few.labels)
+    write_csv(root / "input" / "test.csv", sample.images[600:900])
+    arguments = ["train", *SMALL, "--input", root / "input", "--submissions", root / "runs", "--jobs", "2"]
+    done = subprocess.run(
+        [sys.executable, "-m", "competition", *map(str, arguments)],
+        cwd=runs.ROOT,
+        env={**os.environ, "HOME": str(root)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    return root, runs.find_run(Folders(root / "input", root / "runs")), done
+
+
+def test_it_learns(trained, sample):
+    _, run, _ = trained
+    scores = run.read_json("scores.json")
+    assert scores["out_of_fold"]["accuracy"] > 0.9
+    labels = [int(line.split(",")[1]) for line in run.submission.read_text().splitlines()[1:]]
+    assert np.mean(labels == sample.labels[600:900]) > 0.9
+
+
+def test_what_it_prints(trained):
+    _, run, done = trained
+    assert done.stderr == ""  # no start-up chatter
+    assert len(re.findall(r"^member \d of 2 \(repeat1-fold\d\): accuracy 0\.\d{4}", done.stdout, re.M)) == 2
+    for words in ("Out-of-fold accuracy", "log-loss", "95 % interval", "Predicted leaderboard", str(run.submission)):
+        assert words in done.stdout
+
+
+def test_what_it_leaves(trained, few):
+    root, run, _ = trained
+    names = {path.relative_to(run.path).as_posix() for path in run.path.rglob("*") if path.is_file()}
+    members = {f"members/repeat1-fold{k}/{name}" for k in (1, 2) for name in (*runs.MEMBER_FILES, "done.json")}
+    whole = {"config.json", "manifest.json", "probabilities.npz", "scores.json", "submission.csv", "done.json"}
+    assert whole | members <= names and not any(name.endswith(".tmp") for name in names)
+    assert check_submission(run.submission, 300, few.labels) == []
+    manifest = run.manifest
+    assert manifest["source"] == "other" and manifest["identity"]["data"][0] == few.sha256
+    assert manifest["setup"]["threads"] == 1 and {"data", "members", "submission"} <= manifest["seconds"].keys()
+    assert {"tensorflow", "keras", "numpy"} <= manifest["versions"].keys() and manifest["hardware"]
+    assert json.loads((run.path / "members/repeat1-fold1/done.json").read_text())["data_sha256"] == few.sha256
+
+
+def test_out_of_fold_is_each_members_own_fold(trained, few):
+    _, run, _ = trained
+    from competition.folds import repeated_folds
+
+    arrays = run.read_arrays("probabilities.npz")
+    assert arrays["out_of_fold"].shape == (2, 600, 10) and arrays["test"].shape == (2, 300, 10)
+    assert arrays["test"].dtype == np.float32
+    np.testing.assert_allclose(arrays["out_of_fold"].sum(axis=2), 1, atol=1e-4)
+    members = [run.load_member(f"repeat1-fold{k}") for k in (1, 2)]
+    for member, (_, valid) in zip(members, repeated_folds(few.labels, 2, 1, 0), strict=True):
+        np.testing.assert_allclose(arrays["out_of_fold"][:, valid], member.valid, atol=1e-6)
+        wrong = member.valid[1].argmax(1) != few.labels[valid]
+        assert member.facts["accuracy"] == pytest.approx(1 - wrong.mean())
+    np.testing.assert_allclose(arrays["test"], (members[0].test + members[1].test) / 2, atol=1e-6)
+
+
+def test_resumed_without_a_member_it_ends_with_the_same_bytes(trained, command):
+    """In one process now: where the work runs does not change the answer."""
+    root, run, _ = trained
+    before = run.submission.read_bytes(), run.read_arrays("probabilities.npz")
+    (run.path / "done.json").unlink()
+    (run.path / "members/repeat1-fold2/weights.npz").write_bytes(b"damaged")
+    done = command("train", *SMALL, "--input", root / "input", "--submissions", root / "runs", "--jobs", "1")
+    assert "Going on with" in done.stdout and "weights.npz is damaged: repeat1-fold2 is trained again" in done.stdout
+    assert done.stdout.count("member ") == 1 and run.complete
+    assert run.submission.read_bytes() == before[0]
+    after = run.read_arrays("probabilities.npz")
+    assert all((after[name] == before[1][name]).all() for name in after)
+
+
+@pytest.mark.slow
+def test_jax_runs_the_same_code(folders, command):
+    pytest.importorskip("jax", reason="pip install jax")
+    done = command(
+        *("train", "--folds", "2", "--epochs", "2", "--jobs", "1", "--precision", "float32"),
+        *("--input", folders / "input", "--submissions", folders / "runs"),
+        KERAS_BACKEND="jax",
+    )
+    assert done.returncode == 0, done.stderr
+    run = runs.find_run(Folders(folders / "input", folders / "runs"))
+    assert run.manifest["versions"]["jax"] and run.read_json("scores.json")["out_of_fold"]["accuracy"] > 0.2
+
+
+@pytest.mark.slow
+def test_the_quick_recipe_reaches_its_score(command, tmp_path):
+    done = command("train", "--source", "sample", "--submissions", tmp_path)
+    assert done.returncode == 0, done.stderr
+    run = runs.find_run(Folders(tmp_path, tmp_path))
+    scores = run.read_json("scores.json")
+    assert scores["true_accuracy"] >= 0.988
+    assert scores["leaderboard"]["low"] <= scores["true_accuracy"] <= scores["leaderboard"]["high"]

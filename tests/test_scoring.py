@@ -1,0 +1,75 @@
+import math
+
+import numpy as np
+import pytest
+
+from competition import scoring
+
+LABELS = np.array([0, 1, 2, 3])
+
+
+def certain(*digits, p=1.0):
+    """Probabilities that put `p` on the given digits and the rest on the following one."""
+    result = np.zeros((len(digits), 10))
+    for row, digit in enumerate(digits):
+        result[row, digit], result[row, (digit + 1) % 10] = p, 1 - p
+    return result
+
+
+def test_accuracy_log_loss_and_brier_by_hand():
+    p = certain(0, 1, 2, 4, p=0.8)
+    assert scoring.accuracy(LABELS, p) == 0.75
+    assert scoring.log_loss(LABELS, p) == pytest.approx(-(3 * math.log(0.8) + math.log(1e-7)) / 4)
+    assert scoring.brier(LABELS, p) == pytest.approx((3 * (0.04 + 0.04) + (1 + 0.64 + 0.04)) / 4)
+
+
+def test_wilson_matches_the_textbook():
+    # Newcombe (1998), table I: 81 of 263 gives 0.2553 to 0.3662
+    assert scoring.wilson(81 / 263, 263) == pytest.approx((0.2553, 0.3662), abs=5e-5)
+    assert scoring.wilson(1.0, 100)[1] == 1.0
+
+
+def test_spread_is_the_unbiased_variance_summed_over_digits():
+    members = np.stack([certain(0, 1), certain(0, 2)])
+    assert scoring.spread(members) == pytest.approx((0 + 2 * 0.5) / 2)
+
+
+def test_paired_counts_and_differences():
+    first, second = certain(0, 1, 2, 4), certain(0, 1, 5, 3)
+    result = scoring.paired(LABELS, first, second)
+    assert (result["only_first_wrong"], result["only_second_wrong"]) == (1, 1)
+    assert result["accuracy"] == pytest.approx((0, scoring.Z95 * np.std([0, 0, 1, -1], ddof=1) / 2))
+    assert scoring.paired(LABELS, first, first)["log_loss"] == (0, 0)
+
+
+def test_one_member_predicts_its_own_score():
+    p = certain(0, 1, 2, 4)
+    predicted = scoring.predict_leaderboard(LABELS, p, 1, p[None])
+    assert predicted["score"] == 0.75
+    # both samplings of 4 rows: 0.75 ± 1.96·sqrt(0.1875·(1/4 + 1/4))
+    assert predicted["low"] == pytest.approx(0.75 - 1.959964 * math.sqrt(0.1875 * 0.5))
+
+
+def test_members_that_agree_promise_no_gain():
+    p = certain(0, 1, 2, 4, p=0.9)
+    assert scoring.predict_leaderboard(LABELS, p, 1, np.stack([p, p, p]))["score"] == pytest.approx(0.75)
+
+
+def test_the_prediction_holds_for_simulated_ensembles():
+    """Members with noise of their own: the score predicted from one a row meets that of all ten, measured."""
+    draw = np.random.default_rng(0)
+    labels = draw.integers(10, size=40_000)
+    shared = np.eye(10)[labels] * 4 + draw.normal(size=(40_000, 10))  # what all members see
+
+    def member(rows):
+        seen = shared[rows] + draw.normal(scale=0.3, size=(len(rows), 10))
+        logits = seen * 4 / (1 + 0.3**2)  # the true log-odds: calibrated, as trained networks nearly are
+        return np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+
+    train, test = np.arange(20_000), np.arange(20_000, 40_000)
+    members = np.stack([member(test) for _ in range(10)])
+    alone = member(train)
+    predicted = scoring.predict_leaderboard(labels[train], alone, 1, members)
+    reached = scoring.accuracy(labels[test], members.mean(axis=0))
+    assert predicted["low"] < reached < predicted["high"]
+    assert abs(predicted["score"] - reached) < abs(scoring.accuracy(labels[train], alone) - reached)
