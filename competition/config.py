@@ -20,7 +20,7 @@ class Config:
     seed: int = 0  # everything random follows from it
 
     # Validation
-    folds: int = 5  # each row is predicted by the members that never saw its fold
+    folds: int = 6  # each row is predicted by the members that never saw its fold
     repeats: int = 1  # new folds and new members each time
     stop_fraction: float = 0.02  # of a member's training rows, set aside to watch for the end
     patience: int = 6  # epochs without a better loss on those rows before training stops
@@ -31,7 +31,7 @@ class Config:
     dropout: float = 0.0  # fraction of the last features, while training
 
     # Training
-    epochs: int = 16
+    epochs: int = 20
     batch_size: int = 128  # images
     learning_rate: float = 2e-3  # Adam's, at its peak; linear up to it, linear down to zero
     warmup: float = 0.15  # fraction of the training that climbs to the peak

@@ -60,7 +60,7 @@ def test_only_some_modules_import_keras(module):
 def test_only_runs_knows_the_projects_folders():
     for module in FLOOR:
         text = (PACKAGE / f"{module}.py").read_text()
-        assert module == "runs" or "__file__" not in text and "/kaggle/" not in text, module
+        assert module == "runs" or ("__file__" not in text and "/kaggle/" not in text), module
 
 
 @pytest.mark.parametrize("arguments", (["--help"], ["train", "--help"], ["data", "--source", "sample"]))

@@ -37,7 +37,7 @@ def test_nan_is_refused():
 
 
 def test_an_unknown_architecture_is_refused():
-    with pytest.raises(CompetitionError, match="architecture is one of .* Received: transformer"):
+    with pytest.raises(CompetitionError, match=r"architecture is one of .* Received: transformer"):
         Config(architecture="transformer")
 
 

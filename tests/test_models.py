@@ -7,7 +7,7 @@ import pytest
 from competition import config as settings
 from competition.config import Config
 from competition.device import choose_setup, prepare
-from competition.models import ARCHITECTURES, build_model
+from competition.models import ARCHITECTURES, StandardizedConv2D, build_model
 from competition.training import Triangle, _shifted, augmented_batches, predict_probabilities
 
 
@@ -21,6 +21,26 @@ def test_images_in_logits_out(name, few):
     model = build_model(Config(architecture=name, width=0.5))
     logits = model(few.images[:3])
     assert tuple(logits.shape) == (3, 10) and "float32" in str(logits.dtype)
+
+
+def test_standardized_convolution_by_hand():
+    """One 2×2 filter on a 2×2 image: the weights lose their mean and get variance 1.7² / fan-in."""
+    prepare(choose_setup("float32"), 0)
+    layer = StandardizedConv2D(1, 2, padding="valid")
+    layer.build((None, 2, 2, 1))
+    layer.set_weights([np.array([5.0, 3, 1, -1]).reshape(2, 2, 1, 1), np.array([2.0]), np.array([0.25])])
+    image = np.array([1.0, 0, 0, 0.5], np.float32).reshape(1, 2, 2, 1)
+    # mean 2, variance 5, fan-in 4: 5 - 2 = 3 and -1 - 2 = -3, over sqrt(5·4 + 1e-4), times 1.7·2
+    expected = (3 * 1 - 3 * 0.5) / (20 + 1e-4) ** 0.5 * 3.4 + 0.25
+    assert float(layer(image)[0, 0, 0, 0]) == pytest.approx(expected, rel=1e-6)
+    assert float(layer(-image)[0, 0, 0, 0]) == 0
+
+
+def test_a_fresh_network_keeps_the_size_of_its_activations(few):
+    prepare(choose_setup("float32"), 1)
+    model = build_model(Config())
+    logits = np.asarray(model(few.images))
+    assert 0.05 < logits.std() < 5
 
 
 def test_equal_seeds_build_equal_weights():

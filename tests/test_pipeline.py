@@ -56,7 +56,7 @@ def test_what_it_prints(trained):
 
 
 def test_what_it_leaves(trained, few):
-    root, run, _ = trained
+    _, run, _ = trained
     names = {path.relative_to(run.path).as_posix() for path in run.path.rglob("*") if path.is_file()}
     members = {f"members/repeat1-fold{k}/{name}" for k in (1, 2) for name in (*runs.MEMBER_FILES, "done.json")}
     whole = {"config.json", "manifest.json", "probabilities.npz", "scores.json", "submission.csv", "done.json"}
