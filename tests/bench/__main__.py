@@ -1,0 +1,126 @@
+"""`make bench`: everything that the README says about speed, measured side by side in one run.
+
+`make bench ARGS=reading` (or step, augmentation) measures one part. Ratios are what counts: the machine may be
+shared, its neighbours may change.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from competition.config import Config
+from competition.data import obtain
+from competition.digits import read_digits
+from competition.runs import ROOT, Folders
+from tests.bench import nets
+
+ROUNDS = 3
+CORES = len(os.sched_getaffinity(0))
+
+
+def best(function, rounds=ROUNDS):
+    """The shortest of some runs, in seconds."""
+    seconds = []
+    for _ in range(rounds):
+        started = time.perf_counter()
+        function()
+        seconds.append(time.perf_counter() - started)
+    return min(seconds)
+
+
+def reading():
+    """Both CSV files: ours checks every value, pandas none."""
+    paths = obtain(Folders.find())
+    size = sum(path.stat().st_size for path in paths)
+    with tempfile.TemporaryDirectory() as folder:
+        cache = Path(folder)
+
+        def ours(cache=None):
+            for path, labelled in zip(paths, (True, False), strict=True):
+                read_digits(path, labelled, cache)
+
+        plain = best(lambda: [pd.read_csv(path) for path in paths])
+        checked = best(ours)
+        ours(cache)
+        cached = best(lambda: ours(cache))
+    print(f"\nReading {paths[0].parent}, {size / 1e6:.0f} MB")
+    row("pandas.read_csv, unchecked", plain, plain, "s")
+    row("read_digits, every value checked", checked, plain, "s")
+    row("read_digits, from the cache", cached, plain, "s")
+
+
+def augmentation():
+    """An epoch's images drawn, without a network."""
+    from competition.augment import Augmenter
+
+    images = read_digits(obtain(Folders.find())[0], True).images
+    rows = np.arange(min(6000, len(images)))
+
+    def one_by_one():
+        augmenter = Augmenter(Config(), 0)
+        for image in images[:500]:
+            augmenter.transform(image=image)
+
+    single = best(one_by_one) / 500
+    grouped = best(lambda: Augmenter(Config(), 0)(images, rows, 0)) / len(rows)
+    print("\nAugmentation by albumentations, one core")
+    row("one call an image", single * 1e6, single * 1e6, "µs an image")
+    row("one call a group of images (ours)", grouped * 1e6, single * 1e6, "µs an image")
+
+
+def step():
+    """Training, by the wall time of whole epochs, in fresh processes that run in turn."""
+    peak = {name: float(measure(f"peak-{name}", 0)[0]) for name in ("float32", "bfloat16")}
+    print(f"\nMatrix product, {CORES} cores: {peak['float32']:.0f} GFLOP/s float32, {peak['bfloat16']:.0f} bfloat16")
+    variants = {
+        "reference recipe, plain Keras, batch 64": ("reference", 0, 1),
+        "our net with batch norm, plain Keras, float32": ("plain", 0, 1),
+        "our net, not augmented": ("bare", 1, CORES),
+        "our net, one member on all cores": ("ours", CORES, 1),
+        "our net, one member a core (the default)": ("ours", 1, CORES),
+    }
+    seconds = {name: [] for name in variants}
+    for _ in range(ROUNDS):
+        for name, (variant, threads, processes) in variants.items():
+            measured = measure(variant, threads, processes)
+            seconds[name].append(1 / sum(1 / float(value) for value in measured))
+    print(f"Training, ms an image, {CORES} cores, best of {ROUNDS}")
+    for name, values in seconds.items():
+        row(name, min(values) * 1e3, min(seconds["our net with batch norm, plain Keras, float32"]) * 1e3, "ms")
+    ours = min(seconds["our net, one member a core (the default)"])
+    flops = nets.training_flops()
+    print(f"  {1 / ours:.0f} images/s with augmentation, {1 / min(seconds['our net, not augmented']):.0f} without")
+    print(f"  {flops / ours / 1e9:.0f} GFLOP/s of {peak['bfloat16']:.0f}: {flops / ours / 1e9 / peak['bfloat16']:.0%}")
+    try:
+        import torch  # noqa: F401
+    except ImportError:
+        print("  PyTorch is not installed: not compared (pip install torch)")
+    else:
+        row("the plain net in PyTorch, bfloat16", float(measure("torch", 0)[0]) * 1e3, ours * 1e3, "ms")
+
+
+def measure(variant, threads, processes=1):
+    """Seconds an image (or GFLOP/s) of each of some simultaneous processes."""
+    command = [sys.executable, "-m", "tests.bench.nets", variant, str(threads)]
+    running = [
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=ROOT)
+        for _ in range(processes)
+    ]
+    return [process.communicate()[0].split()[-1] for process in running]
+
+
+def row(name, value, against, unit):
+    """A line of the table: the value and its ratio to the first."""
+    print(f"  {name:48s} {value:8.3f} {unit:12s} {value / against:6.2f}×")
+
+
+if __name__ == "__main__":
+    parts = {"reading": reading, "augmentation": augmentation, "step": step}
+    for part in sys.argv[1:] or parts:
+        parts[part]()
