@@ -18,6 +18,9 @@ def main(arguments: list[str] | None = None) -> int:
     except CompetitionError as error:
         print(f"Error: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("\nStopped. What is finished is kept: the same command goes on from there.", file=sys.stderr)
+        return 130
     return 0
 
 

@@ -8,7 +8,7 @@ from competition import config as settings
 from competition.config import Config
 from competition.device import choose_setup, prepare
 from competition.models import ARCHITECTURES, StandardizedConv2D, build_model
-from competition.training import Triangle, _shifted, augmented_batches, predict_probabilities
+from competition.training import EarlyStopping, Triangle, _shifted, augmented_batches, predict_probabilities
 
 
 def test_every_named_architecture_can_be_built():
@@ -56,6 +56,38 @@ def test_the_learning_rate_is_a_triangle():
     rate = Triangle(peak=1.0, warmup=0.25, steps=8)
     measured = [float(rate(step)) for step in range(8)]
     assert measured == pytest.approx([0.25, 0.75, 11 / 12, 9 / 12, 7 / 12, 5 / 12, 3 / 12, 1 / 12])
+
+
+class Epochs:
+    """A stand-in model that predicts what it is told to, epoch by epoch."""
+
+    def __init__(self, *logits):
+        self.logits, self.epoch, self.stop_training = logits, -1, False
+
+    def predict(self, images, **_):
+        self.epoch += 1
+        return self.logits[self.epoch].astype(np.float32)
+
+    def get_weights(self):
+        return self.epoch
+
+    def set_weights(self, weights):
+        self.kept = weights
+
+
+def test_early_stopping_keeps_the_last_epoch_that_is_not_clearly_worse():
+    labels = np.arange(100) % 10
+    right = np.eye(10)[labels] * 5
+    noisy = right + np.random.default_rng(0).normal(scale=0.1, size=right.shape)  # as good, but for chance
+    bad = np.roll(right, 1, axis=1)
+    model = Epochs(right * 0.5, right, noisy, bad, noisy, bad, bad * np.nan, right)
+    stopping = EarlyStopping(None, labels, patience=2)
+    stopping.set_model(model)
+    for epoch in range(7):
+        assert not model.stop_training
+        stopping.on_epoch_end(epoch)
+    stopping.on_train_end()
+    assert model.stop_training and model.kept == 4
 
 
 def test_an_epoch_shows_every_row_once_with_its_own_label(few):
