@@ -44,8 +44,8 @@ def submit(
     row, path = row_of_run(folders, runs.find_run(folders, name)) if file is None else row_of_file(folders, file)
     check_submission(path)
     if not force:
-        refuse_unknown(row, path)
         _refuse_sent(row, row.get("submission"), row.get("submitted"))
+        refuse_unknown(row, path)
     runs.add_to_history(folders, row)  # from here on `make scores` knows the file
 
     arrived = kaggle_cli.submissions()

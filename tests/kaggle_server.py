@@ -38,6 +38,7 @@ class KaggleServer:
         self._failures, self._pending, self._lock = defaultdict(list), {}, threading.Lock()
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
         self._http.daemon_threads = True
+        self._http.handle_error = lambda *_: None  # of a client that was killed
         self.port = self._http.server_port
         threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
 

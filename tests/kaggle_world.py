@@ -97,7 +97,7 @@ def competition_zip(monkeypatch, seed=0, known=True) -> bytes:
             labels = random.integers(0, 10, rows) if name == "train.csv" else None
             table = images.reshape(rows, 784) if labels is None else np.c_[labels, images.reshape(rows, 784)]
             header = ("label," if labels is not None else "") + ",".join(digits.PIXELS)
-            text = "\n".join([header, *(",".join(map(str, row)) for row in table), ""])
+            text = "\n".join([header, *(",".join(map(str, row)) for row in table.tolist()), ""])
             zipped.writestr(name, text)
             if known:
                 monkeypatch.setitem(digits.KNOWN_CONTENT, digits.content_hash(images, labels), "kaggle")
