@@ -250,8 +250,9 @@ def finish(folders: Folders, run: Run, scores: dict, seconds: dict[str, float]) 
     before = manifest.get("seconds", {})
     manifest["seconds"] = {stage: round(before.get(stage, 0) + spent, 1) for stage, spent in seconds.items()}
     run.write_json("manifest.json", manifest)
-    add_to_history(folders, history_row(run, scores))
-    run.write_json("done.json", {"sha256": files.sha256_of(run.submission)})
+    row = history_row(run, scores)
+    add_to_history(folders, row)
+    run.write_json("done.json", {"sha256": row["sha256"]})
 
 
 def history_row(run: Run, scores: dict) -> dict:

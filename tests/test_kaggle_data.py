@@ -2,8 +2,11 @@
 
 import os
 import resource
+import signal
 import subprocess
 import sys
+import threading
+import time
 from collections import namedtuple
 from pathlib import Path
 
@@ -33,18 +36,31 @@ def test_a_whole_download(world: World):
 def test_a_broken_download_goes_on_where_it_stopped(world: World):
     world.server.zipped = competition_zip(world.monkeypatch)
     world.server.fail("GET", "hang")
-    world.monkeypatch.setattr(kaggle_cli, "DOWNLOAD_TIMEOUT", 3)
-    code, said = world.run("data")
-    assert (code, "no answer in 3 s" in said) == (1, True)
     part = world.folders.input / ".download" / "digit-recognizer.zip"
+
+    def interrupt():
+        while not (part.exists() and part.stat().st_size):
+            time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=interrupt, daemon=True).start()
+    assert world.run("data")[0] == 130
     arrived = part.stat().st_size
     assert 0 < arrived < len(world.server.zipped)
     assert list(world.files(world.folders.input)) == [f".download/{part.name}", f".download/{part.name}.kaggle-partial"]
-    world.monkeypatch.setattr(kaggle_cli, "DOWNLOAD_TIMEOUT", 60)
     code, said = world.run("data")
     assert code == 0, said
     assert f"bytes={arrived}-" in [headers.get("Range") for _, _, headers in world.server.requests]
     assert list(world.files(world.folders.input)) == ALL
+
+
+@slow
+def test_a_download_that_hangs(world: World):
+    world.server.zipped = competition_zip(world.monkeypatch)
+    world.server.fail("GET", "hang")
+    world.monkeypatch.setattr(kaggle_cli, "DOWNLOAD_TIMEOUT", 3)
+    code, said = world.run("data")
+    assert (code, "Kaggle must answer in time. Received: no answer in 3 s" in said) == (1, True)
 
 
 @slow

@@ -56,24 +56,24 @@ def test_a_kernel_is_pushed_followed_and_fetched(world: World):
     assert sorted(path.name for path in world.folders.submissions.iterdir()) == sorted([run.name, "history.csv"])
     pushed = world.server.asked("SaveKernel")[0]
     assert (pushed["isPrivate"], pushed["enableInternet"]) == (True, False)
-    assert world.run("submit", "--run", run.name)[0] == 0
 
 
 @slow
 def test_outputs_come_in_pages(world: World):
     files = ran(world)
     world.server.kernel["files"] = {**files, **{f"submissions/run/figures/{i}.png": b"" for i in range(50)}}
-    assert remote.run_on_kaggle(world.folders, packed(world)).complete
+    run = remote.run_on_kaggle(world.folders, packed(world))
+    assert world.run("submit", "--run", run.name)[0] == 0
     assert len(world.server.asked("ListKernelSessionOutput")) == 4
     assert "/output/submissions/.cache/pixels.npy" not in [body["path"] for body in world.server.asked("GET")]
 
 
+@slow
 @pytest.mark.parametrize(
     ("answer", "line"),
     [
-        pytest.param({"error": "Maximum batch GPU session count of 2 reached."}, "Kernel push error: Maximum batch"),
-        pytest.param({"versionNumber": 3, "invalidCompetitionSources": ["digit-recognizer"]}, "are not valid compet",
-                     marks=slow),
+        ({"error": "Maximum batch GPU session count of 2 reached."}, "Kernel push error: Maximum batch"),
+        ({"versionNumber": 3, "invalidCompetitionSources": ["digit-recognizer"]}, "are not valid competition"),
     ],
 )  # fmt: skip
 def test_a_push_that_failed_with_exit_code_0(world: World, answer, line):

@@ -38,21 +38,18 @@ def test_an_upload_rejected_with_exit_code_0_is_a_failure(world: World):
     assert not world.server.asked("CreateSubmission")
 
 
+@slow
 @pytest.mark.parametrize(
     ("method", "status", "message", "line"),
     [
-        pytest.param("CreateSubmission", 400, "Submission Limits reached", "Received: Submission Limits reached"),
-        pytest.param("CreateSubmission", 400, "Line 3: bad id", "Received: Line 3: bad id.", marks=slow),
-        pytest.param("StartSubmissionUpload", 403, "You must accept this competition's rules first", RULES, marks=slow),
-        pytest.param(
-            "StartSubmissionUpload", 403, "Permission 'competitions.submit' was denied", "account must be", marks=slow
-        ),
-        pytest.param("StartSubmissionUpload", 403, "", "account must be allowed", marks=slow),
-        pytest.param("StartSubmissionUpload", 404, "Competition not found", "Kaggle must know", marks=slow),
-        pytest.param(
-            "CreateSubmission", 403, "Please verify your phone number", "https://www.kaggle.com/settings", marks=slow
-        ),
-        pytest.param("StartSubmissionUpload", 401, "Unauthenticated", "KAGGLE_KEY are wrong, expired", marks=slow),
+        ("CreateSubmission", 400, "Submission Limits reached", "Received: Submission Limits reached"),
+        ("CreateSubmission", 400, "Line 3: bad id", "Received: Line 3: bad id."),
+        ("StartSubmissionUpload", 403, "You must accept this competition's rules first", RULES),
+        ("StartSubmissionUpload", 403, "Permission 'competitions.submit' was denied", "account must be"),
+        ("StartSubmissionUpload", 403, "", "account must be allowed"),
+        ("StartSubmissionUpload", 404, "Competition not found", "Kaggle must know"),
+        ("CreateSubmission", 403, "Please verify your phone number", "https://www.kaggle.com/settings"),
+        ("StartSubmissionUpload", 401, "Unauthenticated", "KAGGLE_KEY are wrong, expired"),
     ],
 )
 def test_a_refused_submission(world: World, method, status, message, line):
