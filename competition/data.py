@@ -15,6 +15,7 @@ from competition.errors import CompetitionError
 from competition.kaggle_failures import COMPETITION, RULES, found_credentials
 from competition.runs import SAMPLE, Folders
 
+ROOM = 150 << 20  # bytes: the zip and its CSVs
 SOURCES = ("auto", "kaggle", "sample")
 BANNER = """\
 ==================================================================================
@@ -61,10 +62,10 @@ def obtain(folders: Folders, source: str = "auto") -> tuple[Path, Path]:
         found = [_csv(folders.input, name) for name in ("train.csv", "test.csv")]
         zipped = folders.input / f"{COMPETITION}.zip"
         if not any(found):
-            if not zipped.exists() and (source == "kaggle" or found_credentials()):
-                download(zipped)
             if zipped.exists():
                 found = _unzip(zipped)
+            elif source == "kaggle" or found_credentials():
+                found = download(folders)
         if all(found):
             return found[0], found[1]
         if any(found) or source == "kaggle":
@@ -76,34 +77,41 @@ def obtain(folders: Folders, source: str = "auto") -> tuple[Path, Path]:
     return SAMPLE / "train.csv.gz", SAMPLE / "test.csv.gz"
 
 
-def download(zipped: Path) -> None:
-    """Download the competition's zip, check its digits, and only then give it its name.
+def download(folders: Folders) -> list[Path]:
+    """Download the competition's zip, unpack it, check its digits, and only then move all into input/.
 
     A broken download stays in a folder of its own beside it, where the next one goes on.
+
+    Returns:
+        train.csv and test.csv.
 
     Raises:
         CompetitionError: Kaggle refused, the disk is full, or what came are not the competition's digits.
     """
-    started, partial = time.monotonic(), zipped.parent / ".download"
+    started, partial = time.monotonic(), folders.input / ".download"
     _make_folder(partial)
-    _check_room(partial, 16 << 20)
-    print(f"Downloading from Kaggle into {zipped.parent} …")
-    growing = partial / zipped.name
-    with tqdm(desc=zipped.name, unit="B", unit_scale=True, leave=False, disable=not sys.stderr.isatty()) as bar:
+    _check_room(partial, ROOM)
+    print(f"Downloading from Kaggle into {folders.input} …", flush=True)
+    growing = partial / f"{COMPETITION}.zip"
+    with tqdm(desc=growing.name, unit="B", unit_scale=True, leave=False, disable=not sys.stderr.isatty()) as bar:
         kaggle_cli.download(partial, tick=lambda: bar.update(_size(growing) - bar.n))
+    seconds, size = time.monotonic() - started, _size(growing)
     try:
-        known = [read_digits(growing, labelled).source for labelled in (True, False)]
-        if known != ["kaggle", "kaggle"]:
+        train, test = _unzip(growing)
+        sources = [read_digits(path, path is train, folders.cache).source for path in (train, test)]
+        if sources != ["kaggle", "kaggle"]:
             raise CompetitionError(
                 f"{COMPETITION}.zip must hold the competition's digits. Received: a zip with other ones. "
-                f"Next: `make data` downloads it again."
+                "Next: `make data` downloads it again."
             )
     except CompetitionError:
         shutil.rmtree(partial)  # going on from damaged bytes would keep the damage
         raise
-    growing.replace(zipped)
-    shutil.rmtree(partial)
-    print(f"{zipped.name}: {_size(zipped) / 1e6:.1f} MB in {time.monotonic() - started:.0f} s, content checked.")
+    for path in sorted(partial.iterdir()):
+        path.replace(folders.input / path.name)
+    partial.rmdir()
+    print(f"{growing.name}: {size / 1e6:.1f} MB in {seconds:.0f} s, content checked.")
+    return [folders.input / path.name for path in (train, test)]
 
 
 def load(folders: Folders, source: str = "auto") -> Data:

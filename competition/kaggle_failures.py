@@ -88,6 +88,8 @@ def explain(text: str, telling: str = r"\S") -> KaggleError:
         telling: regular expression of the lines to quote; of them the last is.
     """
     lines = [line.strip() for line in text.splitlines() if re.search(telling, line)]
+    if "Traceback (most recent call last)" in text:  # whose lines of code name all sorts of failures
+        text = lines[-1]
     received = _harmless(lines[-1] if lines else "no answer")
     kind, rule, next_step = next(
         (

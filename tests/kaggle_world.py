@@ -36,9 +36,10 @@ class World:
         return code, text
 
     def files(self, folder=None) -> dict[str, bytes]:
-        """All files below a folder (submissions/)."""
+        """All files below a folder (submissions/), less the cache."""
         folder = folder or self.folders.submissions
-        return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+        paths = [path for path in sorted(folder.rglob("*")) if path.is_file() and self.folders.cache not in path.parents]
+        return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
 
     def fails(self, text, *arguments) -> str:
         """Run a command that must fail with a line holding `text`, and lose or leave nothing."""

@@ -165,6 +165,13 @@ def test_what_saw_other_data_is_never_sent(world: World):
     world.fails("member repeat1-fold1 was made from sample data", "submit", "--force")
     run.write_json("manifest.json", {**manifest, "source": "kaggle", "identity": {"data": ["0", "1"]}})
     world.fails("manifest names other data", "submit", "--force")
+    run.write_json("manifest.json", manifest)
+    copy = world.home / "copy.csv"
+    shutil.move(run.submission, copy)
+    shutil.move(run.path, world.home)
+    world.fails("made from sample data", "submit", "--file", str(copy), "--force")
+    shutil.move(world.home / run.name, run.path)
+    shutil.move(copy, run.submission)
     shutil.rmtree(run.path / "members")
     run.write_json("manifest.json", {**manifest, "source": "kaggle"})
     world.fails("0 of 2 members", "submit", "--force")
