@@ -78,6 +78,7 @@ def follow(folders: Folders, pushed: Pushed) -> None:
     started, line = time.monotonic(), "{desc}, {elapsed}"
     with tqdm(desc=pushed.kernel, bar_format=line, leave=False, disable=not sys.stderr.isatty()) as bar:
         while time.monotonic() - started < PATIENCE:
+            time.sleep(POLL)  # first of all: at once, Kaggle may still tell of the session before
             status = kaggle_cli.kernel_status(pushed.kernel)
             if status.state == "COMPLETE":
                 return
@@ -87,7 +88,6 @@ def follow(folders: Folders, pushed: Pushed) -> None:
                     f"{_log(folders, pushed)}. Next: {pushed.url}, then `make kernel PUSH=1`."
                 )
             bar.set_description_str(f"{pushed.kernel}: {status.state.lower()}")
-            time.sleep(POLL)
     raise CompetitionError(f"The kernel must end within {PATIENCE // 3600} hours. Received: {status.state}. "
                            f"Next: {pushed.url}.")  # fmt: skip
 

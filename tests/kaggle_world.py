@@ -38,7 +38,9 @@ class World:
     def files(self, folder=None) -> dict[str, bytes]:
         """All files below a folder (submissions/), less the cache."""
         folder = folder or self.folders.submissions
-        paths = [path for path in sorted(folder.rglob("*")) if path.is_file() and self.folders.cache not in path.parents]
+        paths = [
+            path for path in sorted(folder.rglob("*")) if path.is_file() and self.folders.cache not in path.parents
+        ]
         return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
 
     def fails(self, text, *arguments) -> str:

@@ -56,6 +56,8 @@ def test_every_form_of_credentials_is_taken(world: World, form):
     assert kaggle_cli.submissions() == []
     assert world.server.requests[-1][2]["Authorization"] == header
     assert kaggle_cli.username() == "ann"
+    world.monkeypatch.setenv("VERBOSE", "1")  # makes the command line print the headers of its requests
+    assert header not in kaggle_cli._kaggle("competitions", "submission-limits", "digit-recognizer")
 
 
 @slow

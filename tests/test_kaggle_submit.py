@@ -159,7 +159,7 @@ def test_no_submission_is_left_today(world: World):
 def test_what_saw_other_data_is_never_sent(world: World):
     run = world.add_run(source="sample")
     for arguments in ((), ("--force",), ("--file", str(run.submission), "--force")):
-        world.fails("made from sample data", "submit", *arguments)
+        world.fails("fast, made from sample data", "submit", *arguments)
     manifest = run.manifest
     run.write_json("manifest.json", {**manifest, "source": "kaggle"})
     world.fails("member repeat1-fold1 was made from sample data", "submit", "--force")
@@ -169,7 +169,7 @@ def test_what_saw_other_data_is_never_sent(world: World):
     copy = world.home / "copy.csv"
     shutil.move(run.submission, copy)
     shutil.move(run.path, world.home)
-    world.fails("made from sample data", "submit", "--file", str(copy), "--force")
+    world.fails("fast, made from sample data", "submit", "--file", str(copy), "--force")
     shutil.move(world.home / run.name, run.path)
     shutil.move(copy, run.submission)
     shutil.rmtree(run.path / "members")
