@@ -10,7 +10,7 @@ SETUP := $(VENV)/.installed
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help data train submit record test test-all bench lint clean
+.PHONY: help data train submit scores record test test-all bench lint clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,8 +21,11 @@ data: $(SETUP)  ## find, download or unpack the data, and check every value
 train: $(SETUP)  ## train the ensemble and write a submission (RECIPE=, JOBS=, NEW=1, ARGS=)
 	@$(PYTHON) -m competition train $(if $(RECIPE),--recipe $(RECIPE)) $(if $(JOBS),--jobs $(JOBS)) $(if $(NEW),--new) $(ARGS)
 
-submit: $(SETUP)  ## send the newest complete run to Kaggle (RUN=)
-	@$(PYTHON) -m competition submit $(if $(RUN),--run $(RUN)) $(ARGS)
+submit: $(SETUP)  ## send the newest complete run to Kaggle and wait for its score (RUN=, FILE=, ARGS=--force)
+	@$(PYTHON) -m competition submit $(if $(RUN),--run $(RUN)) $(if $(FILE),--file $(FILE)) $(ARGS)
+
+scores: $(SETUP)  ## ask Kaggle for all scores: predicted against real
+	@$(PYTHON) -m competition scores $(ARGS)
 
 record: $(SETUP)  ## copy a run's row into submissions/record.csv (RUN=, REMARK=)
 	@$(PYTHON) -m competition record $(if $(RUN),--run $(RUN)) --remark "$(REMARK)" $(ARGS)

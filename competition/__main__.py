@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+import time
 from dataclasses import fields
 from pathlib import Path
 
@@ -58,6 +59,14 @@ def parser() -> argparse.ArgumentParser:
     sub = command("check", make_check, "check a submission the way Kaggle would")
     sub.add_argument("file", type=Path)
 
+    sub = command("submit", make_submit, "send a complete run to Kaggle and wait for its score")
+    sub.add_argument("--run", help="default: the newest complete run")
+    sub.add_argument("--file", type=Path, help="a file instead of a run")
+    sub.add_argument("--force", action="store_true", help="send again, or a file of unknown origin")
+    sub.add_argument("--no-wait", dest="wait", action="store_false", help="leave the score to `make scores`")
+
+    command("scores", make_scores, "ask Kaggle for all scores: predicted against real")
+
     sub = command("record", make_record, "copy a run's row of history.csv into the committed record")
     sub.add_argument("--run", help="default: the newest complete run")
     sub.add_argument("--remark", default="", help="what the run taught")
@@ -68,8 +77,10 @@ def make_data(options, folders: Folders) -> None:
     """`make data`."""
     from competition import data
 
+    started = time.perf_counter()
     digits = data.load(folders, options.source)
-    print(f"{len(digits.train)} training and {len(digits.test)} test digits, checked. Source: {digits.source}.")
+    counts = f"{len(digits.train)} training and {len(digits.test)} test digits"
+    print(f"{counts}, checked in {time.perf_counter() - started:.1f} s. Source: {digits.source}.")
 
 
 def make_train(options, folders: Folders) -> None:
@@ -88,6 +99,20 @@ def make_check(options, folders: Folders) -> None:
 
     warnings = check_submission(options.file)
     print("\n".join([f"{options.file}: Kaggle would accept it.", *warnings]))
+
+
+def make_submit(options, folders: Folders) -> None:
+    """`make submit`."""
+    from competition import leaderboard
+
+    leaderboard.submit(folders, options.run, options.file, options.force, options.wait)
+
+
+def make_scores(options, folders: Folders) -> None:
+    """`make scores`."""
+    from competition import leaderboard
+
+    print(leaderboard.table(leaderboard.refresh(folders)))
 
 
 def make_record(options, folders: Folders) -> None:

@@ -1,15 +1,21 @@
 """Where the digits come from: CSVs in input/, Kaggle's zip, Kaggle itself, or the embedded sample."""
 
+import shutil
+import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from tqdm import tqdm
 
 from competition import files, kaggle_cli
 from competition.digits import Digits, read_digits, zip_entry
 from competition.errors import CompetitionError
+from competition.kaggle_failures import COMPETITION, RULES, found_credentials
 from competition.runs import SAMPLE, Folders
 
+ROOM = 150 << 20  # bytes: the zip and its CSVs
 SOURCES = ("auto", "kaggle", "sample")
 BANNER = """\
 ==================================================================================
@@ -54,14 +60,12 @@ def obtain(folders: Folders, source: str = "auto") -> tuple[Path, Path]:
     """
     if source != "sample":
         found = [_csv(folders.input, name) for name in ("train.csv", "test.csv")]
-        zipped = folders.input / f"{kaggle_cli.COMPETITION}.zip"
+        zipped = folders.input / f"{COMPETITION}.zip"
         if not any(found):
-            if not zipped.exists() and kaggle_cli.has_credentials():
-                print(f"Downloading from Kaggle into {folders.input} …")
-                folders.input.mkdir(parents=True, exist_ok=True)
-                kaggle_cli.download(folders.input)
             if zipped.exists():
                 found = _unzip(zipped)
+            elif source == "kaggle" or found_credentials():
+                found = download(folders)
         if all(found):
             return found[0], found[1]
         if any(found) or source == "kaggle":
@@ -69,8 +73,45 @@ def obtain(folders: Folders, source: str = "auto") -> tuple[Path, Path]:
                 f"{folders.input} must hold train.csv and test.csv. Received: "
                 f"{'one of them' if any(found) else 'neither'}. Next: put {zipped.name} there and `make data`."
             )
-    print(BANNER.format(input=folders.input, rules=kaggle_cli.RULES))
+    print(BANNER.format(input=folders.input, rules=RULES))
     return SAMPLE / "train.csv.gz", SAMPLE / "test.csv.gz"
+
+
+def download(folders: Folders) -> list[Path]:
+    """Download the competition's zip, unpack it, check its digits, and only then move all into input/.
+
+    A broken download stays in a folder of its own beside it, where the next one goes on.
+
+    Returns:
+        train.csv and test.csv.
+
+    Raises:
+        CompetitionError: Kaggle refused, the disk is full, or what came are not the competition's digits.
+    """
+    started, partial = time.monotonic(), folders.input / ".download"
+    _make_folder(partial)
+    _check_room(partial, ROOM)
+    print(f"Downloading from Kaggle into {folders.input} …", flush=True)
+    growing = partial / f"{COMPETITION}.zip"
+    with tqdm(desc=growing.name, unit="B", unit_scale=True, leave=False, disable=not sys.stderr.isatty()) as bar:
+        kaggle_cli.download(partial, tick=lambda: bar.update(_size(growing) - bar.n))
+    seconds, size = time.monotonic() - started, _size(growing)
+    try:
+        train, test = _unzip(growing)
+        sources = [read_digits(path, path is train, folders.cache).source for path in (train, test)]
+        if sources != ["kaggle", "kaggle"]:
+            raise CompetitionError(
+                f"{COMPETITION}.zip must hold the competition's digits. Received: a zip with other ones. "
+                "Next: `make data` downloads it again."
+            )
+    except CompetitionError:
+        shutil.rmtree(partial)  # going on from damaged bytes would keep the damage
+        raise
+    for path in sorted(partial.iterdir()):
+        path.replace(folders.input / path.name)
+    partial.rmdir()
+    print(f"{growing.name}: {size / 1e6:.1f} MB in {seconds:.0f} s, content checked.")
+    return [folders.input / path.name for path in (train, test)]
 
 
 def load(folders: Folders, source: str = "auto") -> Data:
@@ -100,6 +141,35 @@ def _unzip(zipped: Path) -> list[Path]:
         raise CompetitionError(f"{zipped} must be a readable file. Received: {error.strerror}. "
                                f"Next: chmod u+r {zipped}.") from None  # fmt: skip
     names = ("train.csv", "test.csv", "sample_submission.csv")
-    for name, content in [(name, zip_entry(zipped, raw, name)) for name in names]:
-        files.write(zipped.with_name(name), content)
+    contents = [zip_entry(zipped, raw, name) for name in names]
+    _check_room(zipped.parent, sum(map(len, contents)))
+    try:
+        for name, content in zip(names, contents, strict=True):
+            files.write(zipped.with_name(name), content)
+    except OSError as error:
+        raise _no_room(zipped.parent, error.strerror) from None
     return [zipped.with_name(name) for name in names[:2]]
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CompetitionError(f"{folder} must be a writable folder. Received: {error.strerror}. "
+                               "Next: --input FOLDER.") from None  # fmt: skip
+
+
+def _check_room(folder: Path, needed: int) -> None:
+    """Better said before a download than after it."""
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise _no_room(folder, f"{free >> 20} MiB free, {needed >> 20} MiB needed")
+
+
+def _no_room(folder: Path, received: str) -> CompetitionError:
+    return CompetitionError(f"There must be room in {folder}. Received: {received}. Next: free some 500 MB or "
+                            "choose --input FOLDER, then `make data`.")  # fmt: skip

@@ -32,6 +32,7 @@ SAMPLE = ROOT / "input" / "sample"
 COLUMNS = (
     "run", "recipe", "source", "oof_accuracy", "oof_low", "oof_high", "member_accuracy", "predicted",
     "predicted_low", "predicted_high", "leaderboard", "true_accuracy", "seconds", "hardware", "sha256",
+    "submission", "submitted", "status",
 )  # fmt: skip
 
 
@@ -249,8 +250,16 @@ def finish(folders: Folders, run: Run, scores: dict, seconds: dict[str, float]) 
     before = manifest.get("seconds", {})
     manifest["seconds"] = {stage: round(before.get(stage, 0) + spent, 1) for stage, spent in seconds.items()}
     run.write_json("manifest.json", manifest)
-    oof, board = scores["out_of_fold"], scores["leaderboard"]
-    row = {
+    row = history_row(run, scores)
+    add_to_history(folders, row)
+    run.write_json("done.json", {"sha256": row["sha256"]})
+
+
+def history_row(run: Run, scores: dict) -> dict:
+    """What history.csv says of a run before it is sent: its COLUMNS, but those that Kaggle fills in."""
+    oof, board, manifest = scores["out_of_fold"], scores["leaderboard"], run.manifest
+    return {
+        **dict.fromkeys(COLUMNS, ""),
         "run": run.name,
         "recipe": run.config.recipe,
         "source": manifest["source"],
@@ -266,8 +275,6 @@ def finish(folders: Folders, run: Run, scores: dict, seconds: dict[str, float]) 
         "hardware": manifest["hardware"],
         "sha256": files.sha256_of(run.submission),
     }
-    add_to_history(folders, row)
-    run.write_json("done.json", {"sha256": row["sha256"]})
 
 
 def find_run(folders: Folders, name: str | None = None) -> Run:
@@ -310,8 +317,9 @@ def git_commit() -> str | None:
 
 def add_to_history(folders: Folders, row: dict) -> None:
     """Add a run's row, or replace the one it had."""
-    rows = [old for old in read_history(folders) if old["run"] != row["run"]]
-    _write_table(folders.history, COLUMNS, [*rows, row])
+    rows = {old["run"]: old for old in read_history(folders)}
+    rows[row["run"]] = row  # in its old place, where it had one
+    _write_table(folders.history, COLUMNS, rows.values())
 
 
 def read_history(folders: Folders) -> list[dict]:

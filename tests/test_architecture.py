@@ -9,10 +9,10 @@ import pytest
 from competition.runs import PACKAGE, ROOT
 
 FLOORS = (
-    ("errors", "config", "scoring", "files"),
+    ("errors", "config", "scoring", "files", "kaggle_failures"),
     ("digits", "folds", "augment", "submission", "runs", "kaggle_cli", "device", "models", "progress"),
-    ("training", "data"),
-    ("ensemble",),
+    ("training", "data", "provenance", "remote"),
+    ("ensemble", "leaderboard"),
     ("pipeline",),
     ("__main__",),
 )
@@ -75,6 +75,7 @@ def test_light_commands_do_not_load_tensorflow(arguments, tmp_path):
     assert "HEAVY []" in done.stdout
 
 
-def test_a_submission_check_does_not_load_tensorflow():
-    script = "import sys, competition.submission; assert not {'tensorflow', 'keras'} & set(sys.modules)"
+@pytest.mark.parametrize("module", ("submission", "leaderboard", "remote"))
+def test_what_submits_does_not_load_tensorflow(module):
+    script = f"import sys, competition.{module}; assert not {{'tensorflow', 'keras'}} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True)
