@@ -10,7 +10,7 @@ SETUP := $(VENV)/.installed
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help data train submit record test test-all bench lint clean
+.PHONY: help data train submit kernel notebook record test test-all bench lint clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,6 +23,12 @@ train: $(SETUP)  ## train the ensemble and write a submission (RECIPE=, JOBS=, N
 
 submit: $(SETUP)  ## send the newest complete run to Kaggle (RUN=)
 	@$(PYTHON) -m competition submit $(if $(RUN),--run $(RUN)) $(ARGS)
+
+kernel: $(SETUP)  ## pack the package and a recipe for Kaggle (KIND=notebook or script, RECIPE=)
+	@$(PYTHON) -m competition kernel $(if $(KIND),--kind $(KIND)) $(if $(RECIPE),--recipe $(RECIPE)) $(ARGS)
+
+notebook: $(SETUP)  ## execute the walk-through of a run, into the run's folder (RUN=)
+	@$(PYTHON) -m competition notebook $(if $(RUN),--run $(RUN)) $(ARGS)
 
 record: $(SETUP)  ## copy a run's row into submissions/record.csv (RUN=, REMARK=)
 	@$(PYTHON) -m competition record $(if $(RUN),--run $(RUN)) --remark "$(REMARK)" $(ARGS)
