@@ -139,14 +139,21 @@ def execute(folders: Folders, run: Run) -> Path:
     )
     notebook = nbformat.reads(as_notebook(cells), as_version=4)
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
-    client = NotebookClient(notebook, timeout=None, resources={"metadata": {"path": str(run.path)}})
+    client = NotebookClient(
+        notebook,
+        timeout=None,
+        resources={"metadata": {"path": str(run.path)}},
+        extra_arguments=["--log-level=ERROR"],  # not the warning that it talks over the loopback
+    )
     try:
         client.execute(env=environment)
     except (CellExecutionError, DeadKernelError) as error:
-        reason = f"{error.ename}: {error.evalue}" if isinstance(error, CellExecutionError) else error
+        if getattr(error, "ename", "") == CompetitionError.__name__:
+            raise CompetitionError(error.evalue) from None
+        reason = " ".join(str(error).split()[-30:])
         raise CompetitionError(
             f"Every cell of the notebook must run. Received: {reason}. Next: `make notebook RUN=…` with a run of this "
-            "version and its data."
+            "version, and its data."
         ) from None
     path = run.path / "notebook.ipynb"
     files.write(path, nbformat.writes(notebook) + "\n")

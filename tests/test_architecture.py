@@ -11,10 +11,10 @@ from competition.runs import PACKAGE, ROOT
 FLOORS = (
     ("errors", "config", "scoring", "files"),
     ("digits", "folds", "augment", "submission", "runs", "kaggle_cli", "device", "models", "progress"),
-    ("training", "data"),
+    ("training", "data", "kernel"),
     ("ensemble",),
     ("pipeline",),
-    ("__main__",),
+    ("__main__", "kernel_template"),
 )
 FLOOR = {module: number for number, modules in enumerate(FLOORS) for module in modules}
 KERAS = {"device", "models", "training", "ensemble", "pipeline"}  # these, or what they import, load Keras
