@@ -24,8 +24,9 @@ train: $(SETUP)  ## train the ensemble and write a submission (RECIPE=, JOBS=, N
 submit: $(SETUP)  ## send the newest complete run to Kaggle (RUN=)
 	@$(PYTHON) -m competition submit $(if $(RUN),--run $(RUN)) $(ARGS)
 
-kernel: $(SETUP)  ## pack the package and a recipe for Kaggle (KIND=notebook or script, RECIPE=)
-	@$(PYTHON) -m competition kernel $(if $(KIND),--kind $(KIND)) $(if $(RECIPE),--recipe $(RECIPE)) $(ARGS)
+kernel: $(SETUP)  ## pack the package and a recipe for Kaggle (KIND=notebook or script, RECIPE=, UNPACK=FILE)
+	@$(PYTHON) -m competition kernel $(if $(KIND),--kind $(KIND)) $(if $(RECIPE),--recipe $(RECIPE)) \
+		$(if $(UNPACK),--unpack $(UNPACK)) $(ARGS)
 
 notebook: $(SETUP)  ## execute the walk-through of a run, into the run's folder (RUN=)
 	@$(PYTHON) -m competition notebook $(if $(RUN),--run $(RUN)) $(ARGS)

@@ -58,7 +58,9 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--kind", choices=("notebook", "script"), default="notebook", help="default: notebook")
     sub.add_argument("--username", help="on Kaggle (default: the one that the kaggle command line knows)")
     sub.add_argument("--unpack", type=Path, metavar="FILE", help="instead, get the sources back out of a kernel")
-    sub.add_argument("--into", type=Path, help="folder (default: submissions/kernel-KIND; to unpack: ./sources)")
+    sub.add_argument(
+        "--into", type=Path, help="folder (default: submissions/kernel-KIND; to unpack: sources/ beside FILE)"
+    )
 
     sub = command("notebook", make_notebook, "execute the walk-through of a run, into the run's folder")
     sub.add_argument("--run", help="default: the newest complete run; where there is none, one is trained")
@@ -95,7 +97,9 @@ def make_kernel(options, folders: Folders) -> None:
     from competition import kaggle_cli, kernel
 
     if options.unpack:
-        return print("\n".join(map(str, kernel.unpack(options.unpack, options.into or Path("sources")))))
+        return print(
+            "\n".join(map(str, kernel.unpack(options.unpack, options.into or options.unpack.parent / "sources")))
+        )
     folder = options.into or folders.submissions / f"kernel-{options.kind}"
     owner = options.username or kaggle_cli.username()
     print(kernel.pack(folder, owner, options.recipe, chosen_settings(options), options.kind))

@@ -63,7 +63,9 @@ def test_only_runs_knows_the_projects_folders():
         assert module == "runs" or ("__file__" not in text and "/kaggle/" not in text), module
 
 
-@pytest.mark.parametrize("arguments", (["--help"], ["train", "--help"], ["data", "--source", "sample"]))
+@pytest.mark.parametrize(
+    "arguments", (["--help"], ["train", "--help"], ["data", "--source", "sample"], ["kernel", "--unpack", "."])
+)
 def test_light_commands_do_not_load_tensorflow(arguments, tmp_path):
     script = (
         "import sys; from competition.__main__ import main\n"
