@@ -3,6 +3,7 @@
 import ast
 import base64
 import gzip
+import io
 import json
 import os
 import re
@@ -10,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import zipfile
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
@@ -66,6 +68,11 @@ def test_the_same_sources_make_the_same_bytes(packed, tmp_path):
     again = kernel.pack(tmp_path / "again", "Some-One", "quick", {"epochs": 2}, kind)
     assert (again / metadata["code_file"]).read_text() == text
     assert (again / "kernel-metadata.json").read_text() == (folder / "kernel-metadata.json").read_text()
+    with zipfile.ZipFile(io.BytesIO(base64.b64decode(kernel.packed_sources()))) as archive:
+        entries = archive.infolist()
+    assert {entry.date_time for entry in entries} == {(1980, 1, 1, 0, 0, 0)}
+    assert {entry.external_attr for entry in entries} == {0o644 << 16}
+    assert [entry.filename for entry in entries] == sorted(package_files())
 
 
 def test_the_sources_come_back_byte_for_byte(packed, tmp_path, command):
@@ -90,10 +97,7 @@ def test_what_holds_no_sources_is_refused(tmp_path, text, suffix):
     assert not (tmp_path / "out").exists()
 
 
-def test_no_name_leaves_the_folder(tmp_path, monkeypatch):
-    import io
-    import zipfile
-
+def test_no_name_leaves_the_folder(tmp_path):
     for name in ("../evil.py", "evil.py", "competition/../../evil.py", "/evil.py"):
         buffer = io.BytesIO()
         with zipfile.ZipFile(buffer, "w") as archive:
