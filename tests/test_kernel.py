@@ -10,11 +10,13 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 import zipfile
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
+import nbformat
 import pytest
 
 from competition import kernel, runs
@@ -22,7 +24,6 @@ from competition.errors import CompetitionError
 from competition.runs import PACKAGE, ROOT, SAMPLE, Folders
 from competition.submission import check_submission
 
-nbformat = pytest.importorskip("nbformat")
 KINDS = ("notebook", "script")
 CONSTRAINTS = Path(__file__).with_name("kaggle-image.txt")
 FIGURES = {"digits", "augmentation", "curves", "confusion", "errors", "submission"}
@@ -245,7 +246,6 @@ def test_each_process_claims_a_gpu_of_its_own(monkeypatch, tmp_path):
 
 @pytest.mark.slow
 def test_make_notebook_shows_the_newest_run(folders, command):
-    pytest.importorskip("nbclient")
     where = ("--input", folders / "input", "--submissions", folders / "runs")
     small = ("--folds", "2", "--epochs", "1", "--batch-size", "32")
     assert command("train", *small, *where).returncode == 0
@@ -353,9 +353,16 @@ nbformat.write(notebook, sys.argv[2])
 """
 
 
+@pytest.fixture
+def temporary():
+    """A folder for temporary files; its name is short, for sockets have names of at most 107 bytes."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield folder
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("kind", "layout"), zip(KINDS, LAYOUTS, strict=True))
-def test_it_runs_in_kaggles_image(kaggle_image, tmp_path, kind, layout):
+def test_it_runs_in_kaggles_image(kaggle_image, tmp_path, temporary, kind, layout):
     """Laid out as on Kaggle, in an empty working folder, no package on the path, no network."""
     inputs, working, elsewhere = tmp_path / "input" / layout, tmp_path / "working", tmp_path / "elsewhere"
     for folder in (inputs, working, elsewhere):
@@ -379,6 +386,7 @@ def test_it_runs_in_kaggles_image(kaggle_image, tmp_path, kind, layout):
             env={
                 "PATH": "/usr/bin:/bin",
                 "HOME": str(elsewhere),
+                "TMPDIR": temporary,
                 "KAGGLE_KERNEL_RUN_TYPE": "Batch",
                 "COMPETITION_KAGGLE_ROOT": str(tmp_path),
             },
