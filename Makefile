@@ -10,7 +10,7 @@ SETUP := $(VENV)/.installed
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help data train submit scores record test test-all bench lint clean
+.PHONY: help data train submit scores kernel notebook record test test-all bench lint clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,6 +26,13 @@ submit: $(SETUP)  ## send the newest complete run to Kaggle and wait for its sco
 
 scores: $(SETUP)  ## ask Kaggle for all scores: predicted against real
 	@$(PYTHON) -m competition scores $(ARGS)
+
+kernel: $(SETUP)  ## pack the package and a recipe for Kaggle (KIND=notebook or script, RECIPE=, UNPACK=FILE)
+	@$(PYTHON) -m competition kernel $(if $(KIND),--kind $(KIND)) $(if $(RECIPE),--recipe $(RECIPE)) \
+		$(if $(UNPACK),--unpack $(UNPACK)) $(ARGS)
+
+notebook: $(SETUP)  ## execute the walk-through of a run, into the run's folder (RUN=)
+	@$(PYTHON) -m competition notebook $(if $(RUN),--run $(RUN)) $(ARGS)
 
 record: $(SETUP)  ## copy a run's row into submissions/record.csv (RUN=, REMARK=)
 	@$(PYTHON) -m competition record $(if $(RUN),--run $(RUN)) --remark "$(REMARK)" $(ARGS)

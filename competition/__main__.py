@@ -31,17 +31,22 @@ def parser() -> argparse.ArgumentParser:
     folders = argparse.ArgumentParser(add_help=False)
     folders.add_argument("--input", type=Path, help="folder of the CSVs or the zip (default: input/)")
     folders.add_argument("--submissions", type=Path, help="folder of the runs (default: submissions/)")
+    settings = argparse.ArgumentParser(add_help=False)
+    group = settings.add_argument_group("settings (default: the recipe's)")
+    for field in fields(Config):
+        if field.name != "recipe":
+            group.add_argument(f"--{field.name.replace('_', '-')}", type=field.type, metavar=field.type.__name__)
     commands = root.add_subparsers(required=True, metavar="command")
 
-    def command(name, function, text):
-        sub = commands.add_parser(name, parents=[folders], help=text, description=text)
+    def command(name, function, text, *more):
+        sub = commands.add_parser(name, parents=[folders, *more], help=text, description=text)
         sub.set_defaults(run_command=function)
         return sub
 
     sub = command("data", make_data, "find, download or unpack the data, and check every value")
     sub.add_argument("--source", choices=("auto", "kaggle", "sample"), default="auto")
 
-    sub = command("train", make_train, "train the ensemble and write a submission")
+    sub = command("train", make_train, "train the ensemble and write a submission", settings)
     sub.add_argument("--recipe", choices=RECIPES, help="default: fast on the real data, quick on the sample")
     sub.add_argument("--source", choices=("auto", "kaggle", "sample"), default="auto")
     sub.add_argument("--new", action="store_true", help="start a new run where an unfinished one could go on")
@@ -51,10 +56,18 @@ def parser() -> argparse.ArgumentParser:
     precisions = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
     where.add_argument("--precision", choices=precisions, default="auto")
     where.add_argument("--jit-compile", choices=("auto", "on", "off"), default="auto")
-    settings = sub.add_argument_group("settings (default: the recipe's)")
-    for field in fields(Config):
-        if field.name != "recipe":
-            settings.add_argument(f"--{field.name.replace('_', '-')}", type=field.type, metavar=field.type.__name__)
+
+    sub = command("kernel", make_kernel, "pack the package and a recipe into a Kaggle kernel", settings)
+    sub.add_argument("--recipe", choices=RECIPES, default="fast", help="default: fast")
+    sub.add_argument("--kind", choices=("notebook", "script"), default="notebook", help="default: notebook")
+    sub.add_argument("--username", help="on Kaggle (default: the one that the kaggle command line knows)")
+    sub.add_argument("--unpack", type=Path, metavar="FILE", help="instead, get the sources back out of a kernel")
+    sub.add_argument(
+        "--into", type=Path, help="folder (default: submissions/kernel-KIND; to unpack: sources/ beside FILE)"
+    )
+
+    sub = command("notebook", make_notebook, "execute the walk-through of a run, into the run's folder")
+    sub.add_argument("--run", help="default: the newest complete run; where there is none, one is trained")
 
     sub = command("check", make_check, "check a submission the way Kaggle would")
     sub.add_argument("file", type=Path)
@@ -89,8 +102,35 @@ def make_train(options, folders: Folders) -> None:
     from competition.device import choose_setup
 
     setup = choose_setup(options.precision, options.jit_compile, options.threads)
-    settings = {field.name: getattr(options, field.name) for field in fields(Config) if field.name != "recipe"}
+    settings = chosen_settings(options)
     pipeline.train(folders, setup, options.recipe, settings, options.source, options.jobs, options.new)
+
+
+def make_kernel(options, folders: Folders) -> None:
+    """`make kernel`."""
+    from competition import kaggle_cli, kernel
+
+    if options.unpack:
+        return print(
+            "\n".join(map(str, kernel.unpack(options.unpack, options.into or options.unpack.parent / "sources")))
+        )
+    folder = options.into or folders.submissions / f"kernel-{options.kind}"
+    owner = options.username or kaggle_cli.username()
+    print(kernel.pack(folder, owner, options.recipe, chosen_settings(options), options.kind))
+
+
+def make_notebook(options, folders: Folders) -> None:
+    """`make notebook`."""
+    from competition import kernel, runs
+
+    if options.run or any(run.complete for run in runs.list_runs(folders)):
+        run = runs.find_run(folders, options.run)
+    else:
+        from competition import pipeline
+        from competition.device import choose_setup
+
+        run = pipeline.train(folders, choose_setup())
+    print(kernel.execute(folders, run))
 
 
 def make_check(options, folders: Folders) -> None:
@@ -121,6 +161,11 @@ def make_record(options, folders: Folders) -> None:
 
     row = runs.add_to_record(folders, options.run, options.remark)
     print(f"{folders.record}: {row['run']} is recorded.")
+
+
+def chosen_settings(options) -> dict:
+    """The flags that are fields of Config; None where the recipe decides."""
+    return {field.name: getattr(options, field.name) for field in fields(Config) if field.name != "recipe"}
 
 
 if __name__ == "__main__":

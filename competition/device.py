@@ -1,11 +1,15 @@
 """The only module that may touch the backend below Keras: precision, threads, determinism, GPUs."""
 
+import fcntl
+import functools
 import os
 import platform
 import re
+import tempfile
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
+from io import TextIOWrapper
 from pathlib import Path
 
 
@@ -81,6 +85,32 @@ def prepare(setup: Setup, seed: int) -> None:
         tf.config.experimental.enable_op_determinism()
         for gpu in gpus():
             tf.config.experimental.set_memory_growth(gpu, True)
+
+
+@functools.cache
+def claim_gpu() -> TextIOWrapper | None:
+    """Of several GPUs, let this process compute on one that no other process has claimed (TensorFlow only).
+
+    It must not have computed before. A claim is a file lock: the system drops it when the process ends,
+    however it ends. Where all GPUs are claimed, they are shared.
+
+    Returns:
+        The lock, which holds as long as something refers to it: functools.cache does.
+    """
+    found = gpus()
+    if BACKEND != "tensorflow" or len(found) < 2:
+        return None
+    for number, gpu in enumerate(found):
+        lock = (Path(tempfile.gettempdir()) / f"competition-gpu{number}-{os.getuid()}.lock").open("w")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.close()
+            continue
+        tf.config.set_visible_devices(gpu, "GPU")
+        return lock
+    tf.config.set_visible_devices(found[os.getpid() % len(found)], "GPU")
+    return None
 
 
 def gpus() -> list:

@@ -12,7 +12,7 @@ from joblib import Parallel, delayed
 
 from competition import scoring
 from competition.config import Config
-from competition.device import Setup, gpus
+from competition.device import BACKEND, Setup, claim_gpu, gpus
 from competition.digits import Digits
 from competition.folds import repeated_folds
 from competition.progress import Progress
@@ -62,7 +62,8 @@ def plan_members(config: Config, labels) -> list[Member]:
 def choose_jobs(setup: Setup) -> tuple[int, str]:
     """How many members train at once on this machine, and why."""
     if gpus():
-        return 1, "one GPU trains one member at a time"
+        count = len(gpus()) if BACKEND == "tensorflow" else 1
+        return count, "one GPU trains one member at a time"
     cores = len(os.sched_getaffinity(0))
     return max(1, cores // max(1, setup.threads)), (
         "single-threaded members side by side use the cores better than one member on all of them"
@@ -79,11 +80,10 @@ def train_members(run: Run, config: Config, setup: Setup, train: Digits, test: D
     results = {member.name: run.load_member(member.name) for member in members}
     missing = [member for member in members if results[member.name] is None]
     progress = Progress(len(members), len(members) - len(missing), config.epochs)
-    with _reports(progress, min(jobs, len(missing))) as report:
-        work = (
-            delayed(_train)(member, config, setup, train, test.images, report) for member in missing
-        )  # fmt: skip
-        finished = Parallel(n_jobs=max(1, min(jobs, len(missing))), return_as="generator_unordered")(work)
+    jobs = max(1, min(jobs, len(missing)))
+    with _reports(progress, jobs) as report:
+        work = (delayed(_train)(member, config, setup, train, test.images, report, jobs > 1) for member in missing)
+        finished = Parallel(n_jobs=jobs, return_as="generator_unordered")(work)
         for name, result in finished:
             run.store_member(name, result)
             results[name] = result
@@ -129,7 +129,10 @@ def score(labels, answer: Answer, results: list[MemberResult], repeats: int) -> 
     }
 
 
-def _train(member: Member, config: Config, setup: Setup, train: Digits, test_images, report):
+def _train(member: Member, config: Config, setup: Setup, train: Digits, test_images, report, side_by_side):
+    if side_by_side:
+        claim_gpu()
+
     def tell(logs):
         report((member.name, logs))
 

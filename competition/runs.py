@@ -15,6 +15,7 @@ import io
 import json
 import os
 import subprocess
+import tempfile
 import time
 from dataclasses import dataclass
 from hashlib import sha256
@@ -42,20 +43,31 @@ class Folders:
 
     input: Path
     submissions: Path
+    working: Path | None = None  # Kaggle's own, when running there: all that lies in it is the kernel's output
 
     @classmethod
     def find(cls, input: Path | None = None, submissions: Path | None = None) -> "Folders":
-        """The given folders, or Kaggle's when running there, or the project's own."""
-        if "KAGGLE_KERNEL_RUN_TYPE" in os.environ:
-            mounted = sorted(Path("/kaggle/input").rglob("train.csv"))
-            input = input or (mounted[0].parent if mounted else Path("/kaggle/input"))
-            submissions = submissions or Path("/kaggle/working/submissions")
-        return cls(Path(input or ROOT / "input"), Path(submissions or ROOT / "submissions"))
+        """The given folders, or Kaggle's when running there, or the project's own.
+
+        Raises:
+            CompetitionError: this runs on Kaggle and the competition's files are not attached.
+        """
+        working = None
+        if os.environ.get("KAGGLE_KERNEL_RUN_TYPE"):
+            kaggle = Path(os.environ.get("COMPETITION_KAGGLE_ROOT", "/kaggle"))  # another one in tests
+            working = kaggle / "working"
+            input, submissions = input or _mounted(kaggle / "input"), submissions or working / "submissions"
+        return cls(Path(input or ROOT / "input"), Path(submissions or ROOT / "submissions"), working)
 
     @property
     def cache(self) -> Path:
         """Where parsed copies of the data lie."""
-        return self.submissions / ".cache"
+        return Path(tempfile.gettempdir()) / "competition-cache" if self.working else self.submissions / ".cache"
+
+    @property
+    def published(self) -> Path | None:
+        """Where Kaggle looks for a kernel's submission; None elsewhere."""
+        return self.working and self.working / "submission.csv"
 
     @property
     def history(self) -> Path:
@@ -252,6 +264,8 @@ def finish(folders: Folders, run: Run, scores: dict, seconds: dict[str, float]) 
     run.write_json("manifest.json", manifest)
     row = history_row(run, scores)
     add_to_history(folders, row)
+    if folders.published:
+        files.write(folders.published, run.submission.read_bytes())
     run.write_json("done.json", {"sha256": row["sha256"]})
 
 
@@ -344,6 +358,18 @@ def add_to_record(folders: Folders, name: str | None, remark: str) -> dict:
     rows = [old for old in rows if old["run"] != run.name] + [{**row, "remark": remark}]
     _write_table(folders.record, (*COLUMNS, "remark"), rows)
     return rows[-1]
+
+
+def _mounted(inputs: Path) -> Path:
+    """The competition's files among a kernel's inputs: newer images mount them one folder deeper."""
+    places = [inputs / "digit-recognizer", inputs / "competitions" / "digit-recognizer"]
+    for place in places:
+        if (place / "train.csv").is_file():
+            return place
+    raise CompetitionError(
+        f"The competition's files must be attached to the kernel. Received: no train.csv in {places[0]} or "
+        f"{places[1]}. Next: Add Input, Competitions, Digit Recognizer."
+    )
 
 
 def _read_table(path: Path) -> list[dict]:

@@ -11,10 +11,10 @@ from competition.runs import PACKAGE, ROOT
 FLOORS = (
     ("errors", "config", "scoring", "files", "kaggle_failures"),
     ("digits", "folds", "augment", "submission", "runs", "kaggle_cli", "device", "models", "progress"),
-    ("training", "data", "provenance", "remote"),
+    ("training", "data", "provenance", "remote", "kernel"),
     ("ensemble", "leaderboard"),
     ("pipeline",),
-    ("__main__",),
+    ("__main__", "kernel_template"),
 )
 FLOOR = {module: number for number, modules in enumerate(FLOORS) for module in modules}
 KERAS = {"device", "models", "training", "ensemble", "pipeline"}  # these, or what they import, load Keras
@@ -63,7 +63,9 @@ def test_only_runs_knows_the_projects_folders():
         assert module == "runs" or ("__file__" not in text and "/kaggle/" not in text), module
 
 
-@pytest.mark.parametrize("arguments", (["--help"], ["train", "--help"], ["data", "--source", "sample"]))
+@pytest.mark.parametrize(
+    "arguments", (["--help"], ["train", "--help"], ["data", "--source", "sample"], ["kernel", "--unpack", "."])
+)
 def test_light_commands_do_not_load_tensorflow(arguments, tmp_path):
     script = (
         "import sys; from competition.__main__ import main\n"
