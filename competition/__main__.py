@@ -1,6 +1,7 @@
 """The command line: one subcommand for each Makefile target. What a subcommand needs is imported when called."""
 
 import argparse
+import importlib.util
 import sys
 from dataclasses import fields
 from pathlib import Path
@@ -41,6 +42,7 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--recipe", choices=RECIPES, help="default: fast on the real data, quick on the sample")
     sub.add_argument("--source", choices=("auto", "kaggle", "sample"), default="auto")
     sub.add_argument("--new", action="store_true", help="start a new run where an unfinished one could go on")
+    sub.add_argument("--tensorboard", action="store_true", help="also write TensorBoard logs into the run's folder")
     where = sub.add_argument_group("where the work runs (changes no setting of the run)")
     where.add_argument("--jobs", type=int, help="members that train at once (default: what suits the machine)")
     where.add_argument("--threads", type=int, default=1, help="of one member on a CPU (default: 1)")
@@ -54,6 +56,14 @@ def parser() -> argparse.ArgumentParser:
 
     sub = command("check", make_check, "check a submission the way Kaggle would")
     sub.add_argument("file", type=Path)
+
+    sub = command("report", make_report_page, "make a run's report.html, or compare two runs")
+    sub.add_argument("--run", help="default: the newest complete run")
+    sub.add_argument("--compare", metavar="RUN,RUN", help="two runs on the same data")
+
+    sub = command("predict", make_predict, "label a test-format CSV or pictures of single digits")
+    sub.add_argument("--run", help="default: the newest complete run")
+    sub.add_argument("images", type=Path, nargs="+", help="a .csv, .csv.gz or .zip like test.csv, or PNG or JPEG files")
 
     sub = command("record", make_record, "copy a run's row of history.csv into the committed record")
     sub.add_argument("--run", help="default: the newest complete run")
@@ -74,9 +84,13 @@ def make_train(options, folders: Folders) -> None:
     from competition import pipeline
     from competition.device import choose_setup
 
+    if options.tensorboard and importlib.util.find_spec("tensorboard") is None:
+        raise CompetitionError("TENSORBOARD=1 needs the package. Received: none. Next: pip install tensorboard.")
     setup = choose_setup(options.precision, options.jit_compile, options.threads)
     settings = {field.name: getattr(options, field.name) for field in fields(Config) if field.name != "recipe"}
-    pipeline.train(folders, setup, options.recipe, settings, options.source, options.jobs, options.new)
+    pipeline.train(
+        folders, setup, options.recipe, settings, options.source, options.jobs, options.new, options.tensorboard
+    )
 
 
 def make_check(options, folders: Folders) -> None:
@@ -85,6 +99,28 @@ def make_check(options, folders: Folders) -> None:
 
     warnings = check_submission(options.file)
     print("\n".join([f"{options.file}: Kaggle would accept it.", *warnings]))
+
+
+def make_report_page(options, folders: Folders) -> None:
+    """`make report`."""
+    from competition import compare, data, report, runs
+
+    if options.compare:
+        names = options.compare.split(",")
+        if len(names) != 2:
+            raise CompetitionError(f"COMPARE takes two runs. Received: {options.compare}. Next: COMPARE=run-a,run-b.")
+        pair = [runs.find_run(folders, name) for name in names]
+        print(compare.make_comparison(folders, *pair, data.load_again(folders, pair[0].manifest)))
+    else:
+        run = runs.find_run(folders, options.run)
+        print(report.make_report(folders, run, data.load_again(folders, run.manifest)))
+
+
+def make_predict(options, folders: Folders) -> None:
+    """Label digits with a run's ensemble; CSV on the standard output."""
+    from competition import predict, runs
+
+    predict.print_predictions(folders, runs.find_run(folders, options.run), options.images)
 
 
 def make_record(options, folders: Folders) -> None:

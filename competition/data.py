@@ -88,6 +88,27 @@ def load(folders: Folders, source: str = "auto") -> Data:
     return Data(train, test, answers)
 
 
+def load_again(folders: Folders, manifest: dict) -> Data:
+    """The data that a run was made from.
+
+    Args:
+        manifest: the run's.
+
+    Raises:
+        CompetitionError: it is not there any more, or other data is in its place.
+    """
+    data = load(folders, "sample" if manifest["source"] == "sample" else "kaggle")
+    for digits, name, wanted in zip(
+        (data.train, data.test), ("train.csv", "test.csv"), manifest["identity"]["data"], strict=True
+    ):
+        if digits.sha256 != wanted:
+            raise CompetitionError(
+                f"The run needs the {name} that it was made from, content {wanted[:12]}…. Received: content "
+                f"{digits.sha256[:12]}… in {folders.input}. Next: --input with the folder of the run's own data."
+            )
+    return data
+
+
 def _csv(folder: Path, name: str) -> Path | None:
     return next((path for path in (folder / name, folder / f"{name}.gz") if path.exists()), None)
 
