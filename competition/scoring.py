@@ -120,7 +120,7 @@ def calibration(labels, probabilities, bins: int = 10) -> dict[str, np.ndarray]:
     order = np.argsort(confidence, kind="stable")
     confidence, right = confidence[order], right[order]
     doubt = np.cumsum(1 - np.minimum(confidence, 1))
-    cuts = np.searchsorted(doubt, doubt[-1] * np.arange(1, bins) / bins) if doubt[-1] > 0 else []
+    cuts = np.searchsorted(doubt, doubt[-1] * np.arange(1, bins) / bins) + 1 if doubt[-1] > 0 else []
     parts = [part for part in np.split(np.arange(len(labels)), cuts) if len(part)]
     return {
         "confidence": np.array([confidence[part].mean() for part in parts]),
@@ -194,8 +194,5 @@ def predict_growth(labels, out_of_fold, seen_by: int, test_members) -> np.ndarra
     measured = brier(labels, out_of_fold)
     variance = spread(test_members) if len(test_members) > 1 else 0.0
     error = 1 - accuracy(labels, out_of_fold)
-    return (
-        1 - error * np.maximum(0, 1 - variance * (1 / seen_by - 1 / numbers) / measured)
-        if measured
-        else 1 - error + 0 * numbers
-    )
+    gain = variance * (1 / seen_by - 1 / numbers) / max(measured, 1e-12)
+    return 1 - error * np.maximum(0, 1 - gain)
