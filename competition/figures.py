@@ -157,10 +157,10 @@ def reliability(bins: dict) -> Figure:
     axes.plot([0, 1], [0, 1], "--", color=INK, lw=0.8, alpha=0.6, label="perfect")
     axes.errorbar(bins["confidence"], bins["accuracy"], reach, fmt="o", ms=4, lw=1, color=BLUE, label="measured, 95 %")
     start = min(0.9, bins["confidence"].min() - 0.05, low.min())
-    for i, (x, y, n) in enumerate(zip(bins["confidence"], low, bins["count"], strict=True)):
-        up = bins["accuracy"][i] < x or y - start < 0.1
-        axes.annotate(f"{n}", (x, high[i] if up else y), (0, 3 if up else -3), textcoords="offset points",
-                      ha="center", va="bottom" if up else "top", fontsize=7)  # fmt: skip
+    for x, y, top, n in zip(bins["confidence"], low, high, bins["count"], strict=True):
+        above = y - start < 0.2 * (1 - start)
+        axes.annotate(f"{n}", (x, top if above else y), (0, 3 if above else -3), textcoords="offset points",
+                      ha="center", va="bottom" if above else "top", rotation=90, fontsize=7)  # fmt: skip
     axes.set(xlim=(start, 1.02), ylim=(start, 1 + (1 - start) * 0.1))
     axes.legend(fontsize=8, loc="upper left")
     return figure

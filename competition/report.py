@@ -75,6 +75,7 @@ def make_report(folders: runs.Folders, run: runs.Run, data: Data) -> Path:
         shifts=scoring.paired(labels, out_of_fold[1], out_of_fold[0]) if variant else None,
         error=scoring.expected_calibration_error(labels, probabilities),
         confident=scoring.most_confident(labels, probabilities, FRACTIONS),
+        digit_rows=_digit_rows(data, test),
         command=repeat_command(run),
         manifest_text=json.dumps(run.manifest, indent=2),
         **_errors(data, probabilities),
@@ -202,6 +203,16 @@ def _sheets(config: Config, data: Data) -> dict[str, np.ndarray]:
         "means": figures.sheet(np.stack(means).round().astype(np.uint8), 10),
         "augmentations": figures.sheet(np.concatenate(views), 7),
     }
+
+
+def _digit_rows(data: Data, test) -> list[tuple]:
+    """Of each digit: rows in train.csv, predicted rows in test.csv, mean and standard deviation of the ink."""
+    labels, ink = data.train.labels, data.train.images.mean(axis=(1, 2, 3))
+    predicted = np.bincount(test.argmax(1), minlength=10)
+    return [
+        (len(own), int(predicted[digit]), *((float(own.mean()), float(own.std())) if len(own) else (0.0, 0.0)))
+        for digit, own in ((digit, ink[labels == digit]) for digit in range(10))
+    ]
 
 
 def _invalid(run: runs.Run, data: Data) -> str | None:
