@@ -11,6 +11,7 @@ from competition.errors import CompetitionError
 from competition.runs import SAMPLE, Folders
 
 SOURCES = ("auto", "kaggle", "sample")
+SAMPLE_FILES = SAMPLE / "train.csv.gz", SAMPLE / "test.csv.gz"
 BANNER = """\
 ==================================================================================
  This is the embedded SAMPLE: 6,000 training and 2,000 test digits of the 70,000.
@@ -70,7 +71,7 @@ def obtain(folders: Folders, source: str = "auto") -> tuple[Path, Path]:
                 f"{'one of them' if any(found) else 'neither'}. Next: put {zipped.name} there and `make data`."
             )
     print(BANNER.format(input=folders.input, rules=kaggle_cli.RULES))
-    return SAMPLE / "train.csv.gz", SAMPLE / "test.csv.gz"
+    return SAMPLE_FILES
 
 
 def load(folders: Folders, source: str = "auto") -> Data:
@@ -79,13 +80,7 @@ def load(folders: Folders, source: str = "auto") -> Data:
     Raises:
         CompetitionError: a file breaks a rule.
     """
-    train_path, test_path = obtain(folders, source)
-    train = read_digits(train_path, labelled=True, cache=folders.cache)
-    test = read_digits(test_path, labelled=False, cache=folders.cache)
-    answers = None
-    if test_path.parent == SAMPLE:
-        answers = np.loadtxt(SAMPLE / "test_labels.csv", np.int64, delimiter=",", skiprows=1)[:, 1]
-    return Data(train, test, answers)
+    return _read(folders, *obtain(folders, source))
 
 
 def load_again(folders: Folders, manifest: dict) -> Data:
@@ -97,7 +92,8 @@ def load_again(folders: Folders, manifest: dict) -> Data:
     Raises:
         CompetitionError: it is not there any more, or other data is in its place.
     """
-    data = load(folders, "sample" if manifest["source"] == "sample" else "kaggle")
+    # The sample without its banner: it was read when the run was made.
+    data = _read(folders, *SAMPLE_FILES) if manifest["source"] == "sample" else load(folders, "kaggle")
     for digits, name, wanted in zip(
         (data.train, data.test), ("train.csv", "test.csv"), manifest["identity"]["data"], strict=True
     ):
@@ -107,6 +103,15 @@ def load_again(folders: Folders, manifest: dict) -> Data:
                 f"{digits.sha256[:12]}… in {folders.input}. Next: --input with the folder of the run's own data."
             )
     return data
+
+
+def _read(folders: Folders, train_path: Path, test_path: Path) -> Data:
+    train = read_digits(train_path, labelled=True, cache=folders.cache)
+    test = read_digits(test_path, labelled=False, cache=folders.cache)
+    answers = None
+    if test_path.parent == SAMPLE:
+        answers = np.loadtxt(SAMPLE / "test_labels.csv", np.int64, delimiter=",", skiprows=1)[:, 1]
+    return Data(train, test, answers)
 
 
 def _csv(folder: Path, name: str) -> Path | None:

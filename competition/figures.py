@@ -93,10 +93,11 @@ def curves(histories, measure: str) -> Figure:
         label = None if i else "weights kept"
         axes.plot(stop + 1, value, "o", ms=5, mfc="none", mec=INK, ls="none", label=label)
     axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
+    axes.set_xlim(left=1 - 0.03 * max(len(history["val_loss"]) for history in histories))
     if measure == "accuracy":
-        ticks = np.array([0.2, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999, 0.9995])
+        ticks = np.array([0.2, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999, 0.9995, top])
         axes.set_yscale("logit")
-        _fixed(axes.yaxis, ticks, [f"{100 * tick:g} %" for tick in ticks])
+        _fixed(axes.yaxis, ticks, [*(f"{100 * tick:g} %" for tick in ticks[:-1]), "≥ 99.99 %"])
     else:
         axes.set_yscale("log")
         ticks = np.array([m * 10.0**e for e in range(-5, 2) for m in (1, 2, 5)])

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from competition import __main__, data, pipeline, predict, runs
-from competition.device import Setup
+from competition.device import Setup, choose_setup
 from competition.errors import CompetitionError
 from tests.drawn import FOUR, ONE, SEVEN, stroked, typed
 
@@ -117,8 +117,8 @@ def test_the_exported_model_is_the_best_member_and_loads_where_the_package_is_no
 @pytest.mark.slow
 def test_a_trained_run_labels_fonts_and_strokes(tmp_path, capsys):
     folders = runs.Folders.find(None, tmp_path / "submissions")
-    settings = {"folds": 2, "epochs": 10}
-    run = pipeline.train(folders, Setup("float32", False, 1), settings=settings, source="sample", jobs=2)
+    settings = {"folds": 2, "epochs": 6}
+    run = pipeline.train(folders, choose_setup(), settings=settings, source="sample")
     pictures = {}
     for digit in range(10):
         for font, size, paper, ink in (("DejaVuSans", 60, 255, 0), ("STIXGeneral", 120, 0, 255)):
