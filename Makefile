@@ -10,7 +10,7 @@ SETUP := $(VENV)/.installed
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help data train submit scores kernel notebook record test test-all bench lint clean
+.PHONY: help data train submit scores report predict kernel notebook record test test-all bench lint clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -18,8 +18,8 @@ help:  ## list the targets
 data: $(SETUP)  ## find, download or unpack the data, and check every value
 	@$(PYTHON) -m competition data $(ARGS)
 
-train: $(SETUP)  ## train the ensemble and write a submission (RECIPE=, JOBS=, NEW=1, ARGS=)
-	@$(PYTHON) -m competition train $(if $(RECIPE),--recipe $(RECIPE)) $(if $(JOBS),--jobs $(JOBS)) $(if $(NEW),--new) $(ARGS)
+train: $(SETUP)  ## train the ensemble and write a submission (RECIPE=, JOBS=, NEW=1, TENSORBOARD=1, ARGS=)
+	@$(PYTHON) -m competition train $(if $(RECIPE),--recipe $(RECIPE)) $(if $(JOBS),--jobs $(JOBS)) $(if $(NEW),--new) $(if $(TENSORBOARD),--tensorboard) $(ARGS)
 
 submit: $(SETUP)  ## send the newest complete run to Kaggle and wait for its score (RUN=, FILE=, ARGS=--force)
 	@$(PYTHON) -m competition submit $(if $(RUN),--run $(RUN)) $(if $(FILE),--file $(FILE)) $(ARGS)
@@ -27,12 +27,18 @@ submit: $(SETUP)  ## send the newest complete run to Kaggle and wait for its sco
 scores: $(SETUP)  ## ask Kaggle for all scores: predicted against real
 	@$(PYTHON) -m competition scores $(ARGS)
 
-kernel: $(SETUP)  ## pack the package and a recipe for Kaggle (KIND=notebook or script, RECIPE=, UNPACK=FILE)
+kernel: $(SETUP)  ## pack the package and a recipe for Kaggle (KIND=script, RECIPE=, PUSH=1, UNPACK=FILE)
 	@$(PYTHON) -m competition kernel $(if $(KIND),--kind $(KIND)) $(if $(RECIPE),--recipe $(RECIPE)) \
-		$(if $(UNPACK),--unpack $(UNPACK)) $(ARGS)
+		$(if $(PUSH),--push) $(if $(UNPACK),--unpack $(UNPACK)) $(ARGS)
 
 notebook: $(SETUP)  ## execute the walk-through of a run, into the run's folder (RUN=)
 	@$(PYTHON) -m competition notebook $(if $(RUN),--run $(RUN)) $(ARGS)
+
+report: $(SETUP)  ## make report.html of the newest complete run (RUN=), or compare two (COMPARE=run-a,run-b)
+	@$(PYTHON) -m competition report $(if $(RUN),--run $(RUN)) $(if $(COMPARE),--compare $(COMPARE)) $(ARGS)
+
+predict: $(SETUP)  ## label a CSV or pictures of digits by a run (IMAGES=, RUN=)
+	@$(PYTHON) -m competition predict $(if $(RUN),--run $(RUN)) $(IMAGES) $(ARGS)
 
 record: $(SETUP)  ## copy a run's row into submissions/record.csv (RUN=, REMARK=)
 	@$(PYTHON) -m competition record $(if $(RUN),--run $(RUN)) --remark "$(REMARK)" $(ARGS)

@@ -1,6 +1,7 @@
 """The command line: one subcommand for each Makefile target. What a subcommand needs is imported when called."""
 
 import argparse
+import importlib.util
 import sys
 import time
 from dataclasses import fields
@@ -50,6 +51,7 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--recipe", choices=RECIPES, help="default: fast on the real data, quick on the sample")
     sub.add_argument("--source", choices=("auto", "kaggle", "sample"), default="auto")
     sub.add_argument("--new", action="store_true", help="start a new run where an unfinished one could go on")
+    sub.add_argument("--tensorboard", action="store_true", help="also write TensorBoard logs into the run's folder")
     where = sub.add_argument_group("where the work runs (changes no setting of the run)")
     where.add_argument("--jobs", type=int, help="members that train at once (default: what suits the machine)")
     where.add_argument("--threads", type=int, default=1, help="of one member on a CPU (default: 1)")
@@ -61,6 +63,7 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--recipe", choices=RECIPES, default="fast", help="default: fast")
     sub.add_argument("--kind", choices=("notebook", "script"), default="notebook", help="default: notebook")
     sub.add_argument("--username", help="on Kaggle (default: the one that the kaggle command line knows)")
+    sub.add_argument("--push", action="store_true", help="run it on Kaggle and fetch its outputs")
     sub.add_argument("--unpack", type=Path, metavar="FILE", help="instead, get the sources back out of a kernel")
     sub.add_argument(
         "--into", type=Path, help="folder (default: submissions/kernel-KIND; to unpack: sources/ beside FILE)"
@@ -79,6 +82,13 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--no-wait", dest="wait", action="store_false", help="leave the score to `make scores`")
 
     command("scores", make_scores, "ask Kaggle for all scores: predicted against real")
+    sub = command("report", make_report_page, "make a run's report.html, or compare two runs")
+    sub.add_argument("--run", help="default: the newest complete run")
+    sub.add_argument("--compare", metavar="RUN,RUN", help="two runs on the same data")
+
+    sub = command("predict", make_predict, "label a test-format CSV or pictures of single digits")
+    sub.add_argument("--run", help="default: the newest complete run")
+    sub.add_argument("images", type=Path, nargs="+", help="a .csv, .csv.gz or .zip like test.csv, or PNG or JPEG files")
 
     sub = command("record", make_record, "copy a run's row of history.csv into the committed record")
     sub.add_argument("--run", help="default: the newest complete run")
@@ -101,9 +111,19 @@ def make_train(options, folders: Folders) -> None:
     from competition import pipeline
     from competition.device import choose_setup
 
+    if options.tensorboard and importlib.util.find_spec("tensorboard") is None:
+        raise CompetitionError("TENSORBOARD=1 needs the package. Received: none. Next: pip install tensorboard.")
     setup = choose_setup(options.precision, options.jit_compile, options.threads)
-    settings = chosen_settings(options)
-    pipeline.train(folders, setup, options.recipe, settings, options.source, options.jobs, options.new)
+    pipeline.train(
+        folders,
+        setup,
+        options.recipe,
+        chosen_settings(options),
+        options.source,
+        options.jobs,
+        options.new,
+        options.tensorboard,
+    )
 
 
 def make_kernel(options, folders: Folders) -> None:
@@ -117,6 +137,10 @@ def make_kernel(options, folders: Folders) -> None:
     folder = options.into or folders.submissions / f"kernel-{options.kind}"
     owner = options.username or kaggle_cli.username()
     print(kernel.pack(folder, owner, options.recipe, chosen_settings(options), options.kind))
+    if options.push:
+        from competition import remote
+
+        remote.run_on_kaggle(folders, folder)
 
 
 def make_notebook(options, folders: Folders) -> None:
@@ -153,6 +177,28 @@ def make_scores(options, folders: Folders) -> None:
     from competition import leaderboard
 
     print(leaderboard.table(leaderboard.refresh(folders)))
+
+
+def make_report_page(options, folders: Folders) -> None:
+    """`make report`."""
+    from competition import compare, data, report, runs
+
+    if options.compare:
+        names = options.compare.split(",")
+        if len(names) != 2:
+            raise CompetitionError(f"COMPARE takes two runs. Received: {options.compare}. Next: COMPARE=run-a,run-b.")
+        pair = [runs.find_run(folders, name) for name in names]
+        print(compare.make_comparison(folders, *pair, data.load_again(folders, pair[0].manifest)))
+    else:
+        run = runs.find_run(folders, options.run)
+        print(report.make_report(folders, run, data.load_again(folders, run.manifest)))
+
+
+def make_predict(options, folders: Folders) -> None:
+    """Label digits with a run's ensemble; CSV on the standard output."""
+    from competition import predict, runs
+
+    predict.print_predictions(folders, runs.find_run(folders, options.run), options.images)
 
 
 def make_record(options, folders: Folders) -> None:

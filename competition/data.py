@@ -17,6 +17,7 @@ from competition.runs import SAMPLE, Folders
 
 ROOM = 150 << 20  # bytes: the zip and its CSVs
 SOURCES = ("auto", "kaggle", "sample")
+SAMPLE_FILES = SAMPLE / "train.csv.gz", SAMPLE / "test.csv.gz"
 BANNER = """\
 ==================================================================================
  This is the embedded SAMPLE: 6,000 training and 2,000 test digits of the 70,000.
@@ -74,7 +75,7 @@ def obtain(folders: Folders, source: str = "auto") -> tuple[Path, Path]:
                 f"{'one of them' if any(found) else 'neither'}. Next: put {zipped.name} there and `make data`."
             )
     print(BANNER.format(input=folders.input, rules=RULES))
-    return SAMPLE / "train.csv.gz", SAMPLE / "test.csv.gz"
+    return SAMPLE_FILES
 
 
 def download(folders: Folders) -> list[Path]:
@@ -120,7 +121,32 @@ def load(folders: Folders, source: str = "auto") -> Data:
     Raises:
         CompetitionError: a file breaks a rule.
     """
-    train_path, test_path = obtain(folders, source)
+    return _read(folders, *obtain(folders, source))
+
+
+def load_again(folders: Folders, manifest: dict) -> Data:
+    """The data that a run was made from.
+
+    Args:
+        manifest: the run's.
+
+    Raises:
+        CompetitionError: it is not there any more, or other data is in its place.
+    """
+    # The sample without its banner: it was read when the run was made.
+    data = _read(folders, *SAMPLE_FILES) if manifest["source"] == "sample" else load(folders, "kaggle")
+    for digits, name, wanted in zip(
+        (data.train, data.test), ("train.csv", "test.csv"), manifest["identity"]["data"], strict=True
+    ):
+        if digits.sha256 != wanted:
+            raise CompetitionError(
+                f"The run needs the {name} that it was made from, content {wanted[:12]}…. Received: content "
+                f"{digits.sha256[:12]}… in {folders.input}. Next: --input with the folder of the run's own data."
+            )
+    return data
+
+
+def _read(folders: Folders, train_path: Path, test_path: Path) -> Data:
     train = read_digits(train_path, labelled=True, cache=folders.cache)
     test = read_digits(test_path, labelled=False, cache=folders.cache)
     answers = None

@@ -14,19 +14,10 @@ from competition import scoring
 from competition.config import Config
 from competition.device import BACKEND, Setup, claim_gpu, gpus
 from competition.digits import Digits
-from competition.folds import repeated_folds
+from competition.folds import Member, plan_members
 from competition.progress import Progress
 from competition.runs import MemberResult, Run
 from competition.training import train_member
-
-
-@dataclass(frozen=True)
-class Member:
-    """One network of the ensemble: its name in the run folder, its seed, its (train, valid) row numbers."""
-
-    name: str
-    seed: int
-    rows: tuple[np.ndarray, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -46,19 +37,6 @@ class Answer:
     variant: int
 
 
-def plan_members(config: Config, labels) -> list[Member]:
-    """The members of a run: one for each fold of each repeat."""
-    pairs = repeated_folds(labels, config.folds, config.repeats, config.seed)
-    return [
-        Member(
-            name=f"repeat{i // config.folds + 1}-fold{i % config.folds + 1}",
-            seed=int(np.random.SeedSequence([config.seed, i]).generate_state(1)[0] >> 1),
-            rows=rows,
-        )
-        for i, rows in enumerate(pairs)
-    ]
-
-
 def choose_jobs(setup: Setup) -> tuple[int, str]:
     """How many members train at once on this machine, and why."""
     if gpus():
@@ -70,8 +48,13 @@ def choose_jobs(setup: Setup) -> tuple[int, str]:
     )
 
 
-def train_members(run: Run, config: Config, setup: Setup, train: Digits, test: Digits, jobs: int) -> list:
+def train_members(
+    run: Run, config: Config, setup: Setup, train: Digits, test: Digits, jobs: int, tensorboard: bool = False
+) -> list:
     """Train the members that the run does not hold yet, several at once, and keep each as it finishes.
+
+    Args:
+        tensorboard: whether Keras also writes TensorBoard logs, into the run's folder tensorboard/.
 
     Returns:
         The results of all members, in the order of the plan.
@@ -82,7 +65,13 @@ def train_members(run: Run, config: Config, setup: Setup, train: Digits, test: D
     progress = Progress(len(members), len(members) - len(missing), config.epochs)
     jobs = max(1, min(jobs, len(missing)))
     with _reports(progress, jobs) as report:
-        work = (delayed(_train)(member, config, setup, train, test.images, report, jobs > 1) for member in missing)
+        work = (
+            delayed(_train)(
+                member, config, setup, train, test.images, report, jobs > 1,
+                run.path / "tensorboard" / member.name if tensorboard else None,
+            )
+            for member in missing
+        )  # fmt: skip
         finished = Parallel(n_jobs=jobs, return_as="generator_unordered")(work)
         for name, result in finished:
             run.store_member(name, result)
@@ -129,14 +118,14 @@ def score(labels, answer: Answer, results: list[MemberResult], repeats: int) -> 
     }
 
 
-def _train(member: Member, config: Config, setup: Setup, train: Digits, test_images, report, side_by_side):
+def _train(member: Member, config, setup, train: Digits, test_images, report, side_by_side, tensorboard):
     if side_by_side:
         claim_gpu()
 
     def tell(logs):
         report((member.name, logs))
 
-    return member.name, train_member(config, setup, member.seed, train, member.rows, test_images, tell)
+    return member.name, train_member(config, setup, member.seed, train, member.rows, test_images, tell, tensorboard)
 
 
 def _accuracy_so_far(members, results) -> float:

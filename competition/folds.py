@@ -1,7 +1,34 @@
 """Which rows teach a member and which it is asked about."""
 
+from dataclasses import dataclass
+
 import numpy as np
 from sklearn.model_selection import StratifiedKFold, train_test_split
+
+from competition.config import Config
+
+
+@dataclass(frozen=True)
+class Member:
+    """One network of the ensemble: its name in the run folder, its seed, its (train, valid) row numbers."""
+
+    name: str
+    seed: int
+    rows: tuple[np.ndarray, np.ndarray]
+
+
+def plan_members(config: Config, labels) -> list[Member]:
+    """The members of a run: one for each fold of each repeat."""
+    pairs = repeated_folds(labels, config.folds, config.repeats, config.seed)
+    return [
+        Member(name, seed=int(np.random.SeedSequence([config.seed, i]).generate_state(1)[0] >> 1), rows=rows)
+        for i, (name, rows) in enumerate(zip(member_names(config), pairs, strict=True))
+    ]
+
+
+def member_names(config: Config) -> list[str]:
+    """The names of a run's members, repeat by repeat."""
+    return [f"repeat{i // config.folds + 1}-fold{i % config.folds + 1}" for i in range(config.members)]
 
 
 def repeated_folds(labels, folds: int, repeats: int, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:

@@ -1,4 +1,4 @@
-"""The story of a run: data → folds → members → scores → submission. Read this page first."""
+"""The story of a run: data → folds → members → scores → submission → report. Read this page first."""
 
 import time
 
@@ -16,6 +16,7 @@ def train(
     source: str = "auto",
     jobs: int | None = None,
     new: bool = False,
+    tensorboard: bool = False,
 ) -> runs.Run:
     """Turn the digits into a checked submission, with a score to believe.
 
@@ -27,6 +28,7 @@ def train(
         source: which data; see `data.obtain`.
         jobs: how many members train at once; None takes what suits the machine.
         new: start a new run even where an unfinished one of the same could go on.
+        tensorboard: also write TensorBoard logs into the run's folder.
 
     Returns:
         The complete run.
@@ -42,7 +44,7 @@ def train(
 
     jobs, reason = (jobs, "as asked") if jobs else ensemble.choose_jobs(setup)
     print(f"{config.members} members on {digits.source} data, {jobs} at once ({reason}), {setup.precision}.")
-    members = ensemble.train_members(run, config, setup, digits.train, digits.test, jobs)
+    members = ensemble.train_members(run, config, setup, digits.train, digits.test, jobs, tensorboard)
     clock.lap("members")
 
     answer = ensemble.combine(config, digits.train, members)
@@ -57,6 +59,7 @@ def train(
     clock.lap("submission")
     runs.finish(folders, run, scores, clock.laps)
     print(summary(run, scores, warnings))
+    illustrate(folders, run, digits)
     return run
 
 
@@ -92,6 +95,27 @@ def summary(run: runs.Run, scores: dict, warnings: list[str]) -> str:
     real = run.manifest["source"] == "kaggle"
     lines += ["Next                     " + ("make submit" if real else "bring the real data: see the banner above")]
     return "\n".join(lines)
+
+
+def illustrate(folders: runs.Folders, run: runs.Run, digits: data.Data) -> None:
+    """Figures, report and model of a complete run; what fails here costs a line, never the submission."""
+
+    def make_report():
+        from competition import report  # here: a missing library must not stop the run either
+
+        return report.make_report(folders, run, digits)
+
+    def export_model():
+        from competition import predict
+
+        return predict.export_model(run)
+
+    for name, make in (("Report", make_report), ("Model", export_model)):
+        try:
+            print(f"{name:<24} {make()}")
+        except Exception as error:
+            said = " ".join(f"{type(error).__name__}: {error}".split())
+            print(f"{name:<24} none ({said}); the run itself is complete")
 
 
 class Clock:

@@ -92,3 +92,107 @@ def paired(labels, first, second) -> dict:
         half = Z95 * difference.std(ddof=1) / math.sqrt(len(labels))
         result[name] = (float(difference.mean()), float(half))
     return result
+
+
+def confusion(labels, predicted) -> np.ndarray:
+    """How often each digit is read as each.
+
+    Args:
+        labels, predicted: integer arrays (n,) with values 0…9.
+
+    Returns:
+        int64 array (10, 10); row: the label, column: what it was read as.
+    """
+    return np.bincount(np.asarray(labels) * 10 + predicted, minlength=100).reshape(10, 10)
+
+
+def calibration(labels, probabilities, bins: int = 10) -> dict[str, np.ndarray]:
+    """Whether the probability of the predicted digit is how often that digit is right.
+
+    The bins adapt to the rows: each holds the same number of errors that the probabilities themselves
+    expect, so that the nearly certain thousands share one bin and the doubtful few get the others.
+
+    Returns:
+        For each bin that holds rows, least sure first: `confidence` (mean probability of the predicted
+        digit), `accuracy` (fraction right) and `count`.
+    """
+    confidence, right = probabilities.max(axis=1).astype(float), probabilities.argmax(axis=1) == labels
+    order = np.argsort(confidence, kind="stable")
+    confidence, right = confidence[order], right[order]
+    doubt = np.cumsum(1 - np.minimum(confidence, 1))
+    cuts = np.searchsorted(doubt, doubt[-1] * np.arange(1, bins) / bins) + 1 if doubt[-1] > 0 else []
+    parts = [part for part in np.split(np.arange(len(labels)), cuts) if len(part)]
+    return {
+        "confidence": np.array([confidence[part].mean() for part in parts]),
+        "accuracy": np.array([right[part].mean() for part in parts]),
+        "count": np.array([len(part) for part in parts]),
+    }
+
+
+def expected_calibration_error(labels, probabilities, bins: int = 10) -> float:
+    """Mean distance between confidence and accuracy over `calibration`'s bins, weighted by their rows.
+
+    With adaptive bins, as in Nguyen and O'Connor (2015); 0 is perfect.
+    """
+    result = calibration(labels, probabilities, bins)
+    return float(np.average(np.abs(result["confidence"] - result["accuracy"]), weights=result["count"]))
+
+
+def most_confident(labels, probabilities, fractions) -> list[dict]:
+    """How far the most confident rows are right.
+
+    Args:
+        fractions: of the rows, each above 0 and at most 1.
+
+    Returns:
+        For each fraction: `fraction`, `rows`, `errors` and `accuracy` of that many most confident rows.
+    """
+    order = np.argsort(-probabilities.max(axis=1), kind="stable")
+    errors = np.cumsum((probabilities.argmax(axis=1) != labels)[order])
+    rows = [max(1, round(fraction * len(labels))) for fraction in fractions]
+    return [
+        {"fraction": f, "rows": n, "errors": int(errors[n - 1]), "accuracy": float(1 - errors[n - 1] / n)}
+        for f, n in zip(fractions, rows, strict=True)
+    ]
+
+
+def growth(labels, repeats) -> list[dict]:
+    """How the out-of-fold score grows with the number of members a row is averaged over.
+
+    Args:
+        repeats: float array (repeats, n, 10), each the out-of-fold probabilities of one repeat.
+
+    Returns:
+        For 1…repeats members a row: `members`, and `accuracy` averaged over as many cyclic choices of
+        repeats as there are repeats.
+    """
+    count = len(repeats)
+    return [
+        {
+            "members": m,
+            "accuracy": float(
+                np.mean([
+                    accuracy(labels, np.mean([repeats[(start + i) % count] for i in range(m)], axis=0))
+                    for start in range(count if m < count else 1)
+                ])
+            ),
+        }
+        for m in range(1, count + 1)
+    ]  # fmt: skip
+
+
+def predict_growth(labels, out_of_fold, seen_by: int, test_members) -> np.ndarray:
+    """The accuracy that averages of 1, 2, … members would have, as `predict_leaderboard` predicts it.
+
+    Args:
+        labels, out_of_fold, seen_by, test_members: as there.
+
+    Returns:
+        float array (members,).
+    """
+    numbers = np.arange(1, len(test_members) + 1)
+    measured = brier(labels, out_of_fold)
+    variance = spread(test_members) if len(test_members) > 1 else 0.0
+    error = 1 - accuracy(labels, out_of_fold)
+    gain = variance * (1 / seen_by - 1 / numbers) / max(measured, 1e-12)
+    return 1 - error * np.maximum(0, 1 - gain)

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -27,6 +28,7 @@ def train_member(
     rows: tuple[np.ndarray, np.ndarray],
     test_images: np.ndarray,
     report: Callable[[dict], None] = lambda logs: None,
+    tensorboard: Path | None = None,
 ) -> MemberResult:
     """Train one network and predict its unseen rows and the test rows.
 
@@ -37,6 +39,7 @@ def train_member(
         rows: (train, valid) row numbers of `train`.
         test_images: uint8 array (n_test, 28, 28, 1).
         report: called with Keras's logs after every epoch.
+        tensorboard: folder for TensorBoard's logs; None writes none.
     """
     started = time.perf_counter()
     prepare(setup, seed)
@@ -56,6 +59,7 @@ def train_member(
         callbacks=[
             EarlyStopping(train.images[watched], train.labels[watched], config.patience),
             keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: report(logs)),
+            *([keras.callbacks.TensorBoard(str(tensorboard), write_graph=False)] if tensorboard else []),
         ],
     ).history
     trained = time.perf_counter()

@@ -1,0 +1,46 @@
+"""Two finished runs → one page that says which is better, row by row."""
+
+from pathlib import Path
+
+import numpy as np
+
+from competition import files, runs, scoring
+from competition.data import Data
+from competition.errors import CompetitionError
+from competition.page import PICTURES, pictures_of, render, worst_first
+
+
+def make_comparison(folders: runs.Folders, first: runs.Run, second: runs.Run, data: Data) -> Path:
+    """Write a page that compares two complete runs on the same training rows, pair by pair.
+
+    Raises:
+        CompetitionError: the runs were not made from the same data.
+    """
+    pair = (first, second)
+    if first.manifest["identity"]["data"] != second.manifest["identity"]["data"]:
+        raise CompetitionError("COMPARE takes two runs on the same data. Received: "
+                               f"{first.name} and {second.name}. Next: choose two of one source.")  # fmt: skip
+    labels = data.train.labels
+    probabilities = [
+        run.read_arrays("probabilities.npz")["out_of_fold"][int(run.config.test_shift > 0)] for run in pair
+    ]
+    wrong = [p.argmax(1) != labels for p in probabilities]
+    only = [np.flatnonzero(wrong[i] & ~wrong[1 - i]) for i in (0, 1)]
+    settings = [run.manifest["identity"]["settings"] for run in pair]
+    page = render(
+        "compare.html.j2",
+        runs=pair,
+        scores=[run.read_json("scores.json") for run in pair],
+        manifests=[run.manifest for run in pair],
+        seconds=[sum(run.manifest.get("seconds", {}).values()) for run in pair],
+        result=scoring.paired(labels, *probabilities),
+        both_wrong=int(np.sum(wrong[0] & wrong[1])),
+        rows=len(labels),
+        differing=[(key, settings[0].get(key), settings[1].get(key)) for key in {**settings[0], **settings[1]}
+                   if settings[0].get(key) != settings[1].get(key)],
+        only=[pictures_of(data.train, probabilities[i], worst_first(probabilities[i], rows)[: PICTURES // 2])
+              for i, rows in enumerate(only)],
+    )  # fmt: skip
+    path = folders.submissions / f"compare-{first.name}-{second.name}.html"
+    files.write(path, page)
+    return path

@@ -1,0 +1,54 @@
+"""Self-contained HTML pages: templates filled by jinja2, pictures of digits as data URIs."""
+
+import base64
+
+import cv2
+import jinja2
+import numpy as np
+
+from competition.digits import Digits
+from competition.runs import PACKAGE
+
+PICTURES = 3000  # misread digits on a page at most, so that it stays under 5 MB even for a hopeless run
+
+
+def render(template: str, **values) -> str:
+    """Fill a template that lies beside the package's sources; every value is escaped, a missing one an error."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(PACKAGE),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.filters["percent"] = lambda value, digits=3: f"{100 * value:.{digits}f} %"
+    return environment.get_template(template).render(values)
+
+
+def png(image) -> bytes:
+    """A uint8 array (height, width) or (height, width, 1) as a grey PNG file."""
+    return cv2.imencode(".png", np.ascontiguousarray(image))[1].tobytes()
+
+
+def worst_first(probabilities, rows) -> np.ndarray:
+    """Rows in falling order of the probability of what they were read as."""
+    return rows[np.argsort(-probabilities[rows].max(axis=1), kind="stable")]
+
+
+def pictures_of(digits: Digits, probabilities, rows) -> list[dict]:
+    """What the page shows of some training rows; row numbers count from 1 like the file's own."""
+    return [
+        {
+            "row": int(row) + 1,
+            "label": int(digits.labels[row]),
+            "read": int(probabilities[row].argmax()),
+            "probability": float(probabilities[row].max()),
+            "png": inline(digits.images[row]),
+        }
+        for row in rows
+    ]
+
+
+def inline(image) -> str:
+    """An image as a data URI."""
+    return "data:image/png;base64," + base64.b64encode(png(image)).decode()

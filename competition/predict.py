@@ -1,0 +1,157 @@
+"""A finished run labels new digits: its own members, rebuilt from the config and filled with their weights."""
+
+import csv
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from competition import data, files, runs
+from competition.device import Setup, prepare
+from competition.digits import read_digits
+from competition.errors import CompetitionError
+from competition.folds import member_names
+from competition.models import build_model
+from competition.pictures import read_picture
+from competition.training import predict_probabilities
+
+TABLES = (".csv", ".gz", ".zip")  # what else is given is taken for a picture
+RARE = 0.01  # of the competition's own digits are called unlike, or unsure
+
+
+def print_predictions(folders: runs.Folders, run: runs.Run, paths: list[Path]) -> None:
+    """Print a CSV line for each digit: where from, label, its probability, all ten, and a remark.
+
+    The remark is `unlike training` when no training digit is as near as nearly all test digits have one, and
+    `unsure` when the label is less probable than nearly all out-of-fold labels were.
+
+    Args:
+        paths: PNG or JPEG pictures of single digits, or files in test.csv's format.
+
+    Raises:
+        CompetitionError: a file cannot be used; nothing is printed then.
+    """
+    names, images = [], []
+    for path in paths:
+        if path.suffix.lower() in TABLES:
+            table = read_digits(path, labelled=False).images
+            names += [f"{path}:{row}" for row in range(1, len(table) + 1)]
+            images.append(table)
+        else:
+            names.append(str(path))
+            images.append(read_picture(path)[None])
+    images = np.concatenate(images)
+    probabilities = probabilities_of(run, images)
+    unlike = unlike_training(folders, run, images)
+    unsure = probabilities.max(axis=1) < doubt_limit(run)
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(["picture", "label", "probability", *(f"p{digit}" for digit in range(10)), "remark"])
+    for i, name in enumerate(names):
+        remarks = [remark for remark, said in (("unlike training", unlike[i]), ("unsure", unsure[i])) if said]
+        label = probabilities[i].argmax()
+        numbers = [f"{p:.4f}" for p in (probabilities[i, label], *probabilities[i])]
+        writer.writerow([name, label, *numbers, "; ".join(remarks)])
+
+
+def probabilities_of(run: runs.Run, images) -> np.ndarray:
+    """What the whole ensemble says.
+
+    Args:
+        images: uint8 array (n, 28, 28, 1), 0 is paper.
+
+    Returns:
+        float32 array (n, 10); for the images of test.csv what the run's probabilities.npz holds.
+
+    Raises:
+        CompetitionError: a member is missing or damaged.
+    """
+    prepare(Setup(**run.manifest["setup"]), seed=0)
+    shift, variant = run.config.test_shift, int(run.config.test_shift > 0)
+    names = member_names(run.config)
+    total = sum(predict_probabilities(load_model(run, name), images, shift)[variant].astype(float) for name in names)
+    return (total / len(names)).astype(np.float32)
+
+
+def load_model(run: runs.Run, name: str):
+    """A member as it was when its training ended; a keras.Model with logits as output.
+
+    Raises:
+        CompetitionError: it is missing or damaged, or was built by another version of the package.
+    """
+    result = run.load_member(name)
+    model = build_model(run.config)
+    try:
+        model.set_weights(result.weights)
+    except (AttributeError, ValueError) as error:
+        said = "a damaged one" if result is None else " ".join(str(error).split())[:120]
+        raise CompetitionError(
+            f"{run.path} must hold the member {name} of this version. Received: {said}. Next: `make train NEW=1`."
+        ) from None
+    return model
+
+
+def export_model(run: runs.Run) -> Path:
+    """Write model.keras: the member that was best on its own held-out slice, as an ordinary Keras model.
+
+    It takes (n, 28, 28, 1) pixels 0…255 and gives (n, 10) probabilities, computes in float32 and loads with
+    `keras.models.load_model` where this package is not installed.
+
+    Returns:
+        The file.
+    """
+    import keras  # here: `device` must be imported first, to keep the backend's greetings away
+
+    prepare(Setup("float32", False, 0), seed=0)
+    member = load_model(run, max(member_names(run.config), key=lambda name: _slice_score(run, name)))
+    model = keras.Model(member.input, keras.layers.Softmax(name="probabilities")(member.output), name="digits")
+    with tempfile.TemporaryDirectory() as folder:
+        saved = Path(folder) / "model.keras"  # Keras insists on the suffix
+        model.save(saved)
+        files.write(run.path / "model.keras", saved.read_bytes())
+    return run.path / "model.keras"
+
+
+def unlike_training(folders: runs.Folders, run: runs.Run, images) -> np.ndarray:
+    """Which images are farther from every training digit than all but RARE of the test digits are.
+
+    Args:
+        images: uint8 array (n, 28, 28, 1).
+
+    Returns:
+        bool array (n,); all False, which is said, where the run's data is not at hand.
+    """
+    try:
+        digits = data.load_again(folders, run.manifest)
+    except CompetitionError as error:
+        print(f"Whether pictures are like the training digits is not known: {error}", file=sys.stderr)
+        return np.zeros(len(images), bool)
+    known = _coarse(digits.train.images)
+    return _nearest(images, known) > np.quantile(_nearest(digits.test.images[:2000], known), 1 - RARE)
+
+
+def doubt_limit(run: runs.Run) -> float:
+    """The probability that all but RARE of the out-of-fold labels exceeded."""
+    out_of_fold = run.read_arrays("probabilities.npz")["out_of_fold"][int(run.config.test_shift > 0)]
+    return float(np.quantile(out_of_fold.max(axis=1), RARE))
+
+
+def _slice_score(run: runs.Run, name: str) -> tuple[float, float]:
+    """Accuracy, then loss, on the slice that stopped the member, at the epoch whose weights were kept."""
+    result = run.load_member(name)
+    if result is None:
+        return 0.0, 0.0
+    kept = min(result.history, key=lambda epoch: float(epoch["val_loss"]))
+    return float(kept["val_accuracy"]), -float(kept["val_loss"])
+
+
+def _coarse(images) -> np.ndarray:
+    """Means of 2×2 pixels, 0…1, as float32 (n, 196): a stroke moved by a pixel stays near."""
+    return np.asarray(images).reshape(-1, 14, 2, 14, 2).mean(axis=(2, 4), dtype=np.float32).reshape(-1, 196) / 255
+
+
+def _nearest(images, known) -> np.ndarray:
+    """Squared distance of each image to the nearest of the known ones, (n,)."""
+    squares = (known**2).sum(axis=1)
+    parts = [_coarse(images[start : start + 500]) for start in range(0, len(images), 500)]
+    return np.concatenate([(part**2).sum(axis=1) + (squares - 2 * part @ known.T).min(axis=1) for part in parts])

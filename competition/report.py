@@ -1,0 +1,228 @@
+"""A finished run → one self-contained HTML page."""
+
+import importlib.util
+import json
+import shlex
+from dataclasses import fields
+from pathlib import Path
+
+import numpy as np
+from markupsafe import Markup
+from sklearn.metrics import precision_recall_fscore_support
+
+from competition import figures, files, runs, scoring
+from competition.augment import Augmenter
+from competition.config import RECIPES, Config
+from competition.data import Data
+from competition.errors import CompetitionError
+from competition.folds import Member, plan_members
+from competition.page import PICTURES, inline, pictures_of, png, render, worst_first
+from competition.submission import check_submission
+
+FRACTIONS = (0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 1.0)  # of the most confident rows
+
+
+def make_report(folders: runs.Folders, run: runs.Run, data: Data) -> Path:
+    """Write report.html, figures/*.png and suspected_labels.csv into a complete run's folder.
+
+    Args:
+        data: the run's own, see `data.load_again`.
+
+    Returns:
+        The page.
+    """
+    config, labels = run.config, data.train.labels
+    variant = int(config.test_shift > 0)
+    arrays = run.read_arrays("probabilities.npz")
+    out_of_fold, test = arrays["out_of_fold"], arrays["test"][variant]
+    probabilities = out_of_fold[variant]
+    members = plan_members(config, labels)
+    results = [run.load_member(member.name) for member in members]
+    if None in results:
+        raise CompetitionError(f"{run.path} must hold all its members. Received: a damaged one. Next: `make train`.")
+
+    histories = [_columns(result.history) for result in results]
+    test_members = np.stack([result.test[variant] for result in results])
+    drawn = {
+        "accuracy": figures.curves(histories, "accuracy"),
+        "loss": figures.curves(histories, "loss"),
+        "confusion": figures.confusion_matrix(scoring.confusion(labels, probabilities.argmax(1))),
+        "reliability": figures.reliability(scoring.calibration(labels, probabilities)),
+        "classes": figures.class_shares(labels, test.argmax(1)),
+        "ink": figures.ink_shares(data.train.images, data.test.images),
+        "growth": figures.growth(*_growth(config, labels, probabilities, members, results, variant, test_members)),
+    }
+    sheets = _sheets(config, data)
+    for name, figure in drawn.items():
+        files.write(run.path / "figures" / f"{name}.png", figures.to_png(figure))
+    for name, image in sheets.items():
+        files.write(run.path / "figures" / f"{name}.png", png(image))
+    suspects = _suspects(run, data, probabilities)
+    page = render(
+        "report.html.j2",
+        run=run,
+        config=config,
+        scores=run.read_json("scores.json"),
+        manifest=run.manifest,
+        seconds=sum(run.manifest.get("seconds", {}).values()),
+        row=next((row for row in runs.read_history(folders) if row["run"] == run.name), {}),
+        invalid=_invalid(run, data),
+        svg={name: Markup(figures.to_svg(figure)) for name, figure in drawn.items() if name != "confusion"},
+        sheet={name: inline(image) for name, image in sheets.items()},
+        stops=[(len(h["val_loss"]), int(np.argmin(h["val_loss"])) + 1) for h in histories],
+        suspects=suspects,
+        members=_member_rows(members, results, test_members),
+        shifts=scoring.paired(labels, out_of_fold[1], out_of_fold[0]) if variant else None,
+        error=scoring.expected_calibration_error(labels, probabilities),
+        confident=scoring.most_confident(labels, probabilities, FRACTIONS),
+        digit_rows=_digit_rows(data, test),
+        command=repeat_command(run),
+        manifest_text=json.dumps(run.manifest, indent=2),
+        **_errors(data, probabilities),
+        **_classes(labels, probabilities),
+        submission_head=run.submission.read_text("utf-8").splitlines()[:6],
+        submission_sha256=files.sha256_of(run.submission),
+    )
+    files.write(run.path / "report.html", page)
+    return run.path / "report.html"
+
+
+def repeat_command(run: runs.Run) -> str:
+    """The command line that makes the same run again."""
+    config, manifest = run.config, run.manifest
+    recipe = config.recipe if config.recipe in RECIPES else "fast"
+    settings = [
+        f"--{field.name.replace('_', '-')} {getattr(config, field.name)}"
+        for field in fields(Config)
+        if field.name != "recipe" and getattr(config, field.name) != getattr(RECIPES[recipe], field.name)
+    ]
+    source = ["--source sample"] if manifest["source"] == "sample" else []
+    precision = f"--precision {shlex.quote(manifest['identity']['precision'])}"
+    return " ".join(["python -m competition train --new", f"--recipe {recipe}", *settings, *source, precision])
+
+
+def _errors(data: Data, probabilities) -> dict:
+    """The confusion matrix and the digits behind its cells: all errors, and five of each diagonal cell."""
+    labels, predicted = data.train.labels, probabilities.argmax(1)
+    counts = scoring.confusion(labels, predicted)
+    off = np.where(np.eye(10, dtype=bool), 0, counts)
+    limit = max(off.max(), 1)
+    while np.minimum(off, limit).sum() > PICTURES:
+        limit = limit * 3 // 4
+    errors = worst_first(probabilities, np.flatnonzero(labels != predicted))
+    taken, kept = np.zeros((10, 10), int), []
+    for row in errors:
+        taken[labels[row], predicted[row]] += 1
+        if taken[labels[row], predicted[row]] <= limit:
+            kept.append(row)
+    right = [np.flatnonzero((labels == digit) & (predicted == digit))[:5] for digit in range(10)]
+    order = np.dstack(np.unravel_index(np.argsort(-off, axis=None, kind="stable"), off.shape))[0]
+    return {
+        "counts": counts.tolist(),
+        "worst": max(int(off.max()), 1),
+        "worst_share": float((off / np.maximum(1, counts.sum(axis=1, keepdims=True))).max()) or 1.0,
+        "limit": None if off.max() <= limit else int(limit),
+        "confusions": [(int(i), int(j), int(off[i, j])) for i, j in order[:10] if off[i, j]],
+        "errors": pictures_of(data.train, probabilities, kept),
+        "right": pictures_of(data.train, probabilities, np.concatenate(right)),
+    }
+
+
+def _classes(labels, probabilities) -> dict:
+    """Precision, recall, F1, support and accuracy of each digit, and the means of the first three."""
+    predicted = probabilities.argmax(1)
+
+    def measure(average):
+        return precision_recall_fscore_support(labels, predicted, labels=range(10), average=average, zero_division=0)
+
+    accuracies = [np.mean((labels == digit) == (predicted == digit)) for digit in range(10)]
+    return {
+        "classes": [tuple(map(float, row)) for row in zip(*measure(None), accuracies, strict=True)],
+        "class_means": [(name, *map(float, measure(name)[:3])) for name in ("macro", "weighted")],
+    }
+
+
+def _suspects(run: runs.Run, data: Data, probabilities) -> dict | None:
+    """Labels that cleanlab suspects, worst first, also written as CSV; None where cleanlab is missing."""
+    if importlib.util.find_spec("cleanlab") is None:
+        return None
+    from cleanlab.filter import find_label_issues
+
+    labels = np.asarray(data.train.labels)
+    rows = find_label_issues(labels, probabilities, return_indices_ranked_by="self_confidence", n_jobs=1)
+    kept = np.ones(len(labels), bool)
+    kept[rows] = False
+    lines = [
+        f"{row + 1},{labels[row]},{probabilities[row].argmax()},{probabilities[row, labels[row]]:.6f}" for row in rows
+    ]
+    files.write(run.path / "suspected_labels.csv", "\n".join(["row,label,suggested,label_probability", *lines, ""]))
+    return {
+        "count": len(rows),
+        "pictures": pictures_of(data.train, probabilities, rows[:60]),
+        "accuracy_without": scoring.accuracy(labels[kept], probabilities[kept]),
+        "errors_without": int(np.sum(probabilities[kept].argmax(1) != labels[kept])),
+    }
+
+
+def _growth(config: Config, labels, probabilities, members: list[Member], results, variant, test_members):
+    """The measured and the predicted points of the growth figure."""
+    repeats = np.zeros((config.repeats, len(labels), 10), np.float32)
+    for i, (member, result) in enumerate(zip(members, results, strict=True)):
+        repeats[i // config.folds, member.rows[1]] = result.valid[variant]
+    measured = scoring.growth(labels, repeats)
+    predicted = scoring.predict_growth(labels, probabilities, config.repeats, test_members)
+    return (
+        ([row["members"] for row in measured], [row["accuracy"] for row in measured]),
+        (np.arange(1, len(members) + 1), predicted),
+    )
+
+
+def _member_rows(members: list[Member], results, test_members) -> list[dict]:
+    """Each member's score, and how often it says what each of the others says of the test rows."""
+    said = test_members.argmax(axis=2)
+    agreement = (said[:, None] == said[None]).mean(axis=2)
+    others = (agreement.sum(axis=1) - 1) / max(1, len(said) - 1)
+    whole = test_members.mean(axis=0).argmax(axis=1)
+    return [
+        {"name": member.name, **result.facts, "agreement": float(others[i]), "whole": float((said[i] == whole).mean())}
+        for i, (member, result) in enumerate(zip(members, results, strict=True))
+    ]
+
+
+def _sheets(config: Config, data: Data) -> dict[str, np.ndarray]:
+    """Samples of each digit, their means, and a digit with twenty of its augmentations."""
+    images, labels = data.train.images, data.train.labels
+    rows = [np.flatnonzero(labels == digit) for digit in range(10)]
+    chosen = rows[7][:1] if len(rows[7]) else np.zeros(1, int)
+    augment = Augmenter(config, config.seed)
+    views = [images[chosen], *(augment(images[chosen], np.zeros(1, int), epoch) for epoch in range(20))]
+    means = [images[r].mean(axis=0) if len(r) else np.zeros((28, 28, 1)) for r in rows]
+    samples = [np.concatenate([images[r[:12]], np.zeros((12 - len(r[:12]), 28, 28, 1), np.uint8)]) for r in rows]
+    return {
+        "samples": figures.sheet(np.concatenate(samples), 12),
+        "means": figures.sheet(np.stack(means).round().astype(np.uint8), 10),
+        "augmentations": figures.sheet(np.concatenate(views), 7),
+    }
+
+
+def _digit_rows(data: Data, test) -> list[tuple]:
+    """Of each digit: rows in train.csv, predicted rows in test.csv, mean and standard deviation of the ink."""
+    labels, ink = data.train.labels, data.train.images.mean(axis=(1, 2, 3))
+    predicted = np.bincount(test.argmax(1), minlength=10)
+    return [
+        (len(own), int(predicted[digit]), *((float(own.mean()), float(own.std())) if len(own) else (0.0, 0.0)))
+        for digit, own in ((digit, ink[labels == digit]) for digit in range(10))
+    ]
+
+
+def _invalid(run: runs.Run, data: Data) -> str | None:
+    """Why Kaggle would refuse the submission; None if it would not."""
+    try:
+        check_submission(run.submission, len(data.test))
+    except CompetitionError as error:
+        return str(error)
+    return None
+
+
+def _columns(history: list[dict]) -> dict[str, np.ndarray]:
+    return {name: np.array([float(epoch[name]) for epoch in history]) for name in history[0]}
