@@ -73,11 +73,12 @@ def sheet(images, columns: int) -> np.ndarray:
 
 
 @styled
-def curves(histories, measure: str) -> Figure:
+def curves(histories, kept, measure: str) -> Figure:
     """Learning curves of all members.
 
     Args:
         histories: for each member, a dict from Keras's log names to arrays (epochs,).
+        kept: for each member, the epoch whose weights it kept, from 1.
         measure: `accuracy` or `loss`.
     """
     figure, axes = _axes(f"{measure.capitalize()} per epoch, all members", "epoch", measure)
@@ -88,10 +89,9 @@ def curves(histories, measure: str) -> Figure:
             epochs = np.arange(1, len(values) + 1)
             axes.plot(epochs, values, color=color, lw=1.1, alpha=0.75, label=None if i else label)
     for i, history in enumerate(histories):
-        stop = int(np.argmin(history["val_loss"]))
-        value = np.clip(history["val_" + measure][stop], 1e-6, top)
+        value = np.clip(history["val_" + measure][kept[i] - 1], 1e-6, top)
         label = None if i else "weights kept"
-        axes.plot(stop + 1, value, "o", ms=5, mfc="none", mec=INK, ls="none", label=label)
+        axes.plot(kept[i], value, "o", ms=5, mfc="none", mec=INK, ls="none", label=label)
     axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
     axes.set_xlim(left=1 - 0.03 * max(len(history["val_loss"]) for history in histories))
     if measure == "accuracy":

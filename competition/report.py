@@ -42,10 +42,11 @@ def make_report(folders: runs.Folders, run: runs.Run, data: Data) -> Path:
         raise CompetitionError(f"{run.path} must hold all its members. Received: a damaged one. Next: `make train`.")
 
     histories = [_columns(result.history) for result in results]
+    kept = [result.facts["kept_epoch"] for result in results]
     test_members = np.stack([result.test[variant] for result in results])
     drawn = {
-        "accuracy": figures.curves(histories, "accuracy"),
-        "loss": figures.curves(histories, "loss"),
+        "accuracy": figures.curves(histories, kept, "accuracy"),
+        "loss": figures.curves(histories, kept, "loss"),
         "confusion": figures.confusion_matrix(scoring.confusion(labels, probabilities.argmax(1))),
         "reliability": figures.reliability(scoring.calibration(labels, probabilities)),
         "classes": figures.class_shares(labels, test.argmax(1)),
@@ -69,7 +70,7 @@ def make_report(folders: runs.Folders, run: runs.Run, data: Data) -> Path:
         invalid=_invalid(run, data),
         svg={name: Markup(figures.to_svg(figure)) for name, figure in drawn.items() if name != "confusion"},
         sheet={name: inline(image) for name, image in sheets.items()},
-        stops=[(len(h["val_loss"]), int(np.argmin(h["val_loss"])) + 1) for h in histories],
+        stops=[(result.facts["epochs"], epoch) for result, epoch in zip(results, kept, strict=True)],
         suspects=suspects,
         members=_member_rows(members, results, test_members),
         shifts=scoring.paired(labels, out_of_fold[1], out_of_fold[0]) if variant else None,

@@ -48,6 +48,7 @@ def train_member(
     steps = max(1, len(taught) // config.batch_size)
 
     model = compiled_model(config, setup, steps)
+    stopping = EarlyStopping(train.images[watched], train.labels[watched], config.patience)
     history = model.fit(
         augmented_batches(config, seed, train.images, one_hot, taught),
         steps_per_epoch=steps,
@@ -57,7 +58,7 @@ def train_member(
         shuffle=False,
         verbose=0,
         callbacks=[
-            EarlyStopping(train.images[watched], train.labels[watched], config.patience),
+            stopping,
             keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: report(logs)),
             *([keras.callbacks.TensorBoard(str(tensorboard), write_graph=False)] if tensorboard else []),
         ],
@@ -69,6 +70,7 @@ def train_member(
     facts = {
         "seed": seed,
         "epochs": len(epochs),
+        "kept_epoch": stopping.kept_epoch,
         "accuracy": float(np.mean(valid[1].argmax(1) == train.labels[rows[1]])),
         "training_seconds": round(trained - started, 1),
         "seconds": round(time.perf_counter() - started, 1),
@@ -112,7 +114,7 @@ class EarlyStopping(keras.callbacks.Callback):
         super().__init__()
         self.images, self.labels, self.patience = images, labels, patience
         self.best = self.weights = None  # losses of the best epoch, weights of the last good one
-        self.worse = 0
+        self.worse = self.kept_epoch = 0
 
     def on_epoch_end(self, epoch, logs=None):
         """Compare the epoch with the best one."""
@@ -122,7 +124,7 @@ class EarlyStopping(keras.callbacks.Callback):
             self.worse += 1
             self.model.stop_training = self.worse >= self.patience
             return
-        self.worse, self.weights = 0, self.model.get_weights()
+        self.worse, self.kept_epoch, self.weights = 0, epoch + 1, self.model.get_weights()
         if self.best is None or losses.mean() < self.best.mean():
             self.best = losses
 
