@@ -20,7 +20,6 @@ def build_model(config: Config) -> keras.Model:
     return keras.Model(image, logits, name=config.architecture)
 
 
-@keras.saving.register_keras_serializable("competition")
 class StandardizedConv2D(layers.Layer):
     """Convolution with standardized weights, then ReLU: a network that needs no batch normalization.
 
@@ -50,19 +49,35 @@ class StandardizedConv2D(layers.Layer):
         self.gain = self.add_weight(name="gain", shape=(self.filters,), initializer="ones", autocast=False)
         self.bias = self.add_weight(name="bias", shape=(self.filters,), initializer="zeros", autocast=False)
 
-    def call(self, x):
-        """Shape (batch, height, width, channels) in, (batch, height', width', filters) out."""
+    def standardized_kernel(self):
+        """The kernel that an ordinary convolution would need to do the same."""
         mean = ops.mean(self.kernel, axis=(0, 1, 2), keepdims=True)
         variance = ops.var(self.kernel, axis=(0, 1, 2), keepdims=True)
         # 1.7 ≈ sqrt(2 / (1 - 1/π)): what a ReLU takes from the standard deviation of a normal variable
-        kernel = (self.kernel - mean) * ops.rsqrt(variance * self.fan_in + 1e-4) * (1.7 * self.gain)
-        x = ops.conv(x, ops.cast(kernel, x.dtype), strides=self.strides, padding=self.padding)
+        return (self.kernel - mean) * ops.rsqrt(variance * self.fan_in + 1e-4) * (1.7 * self.gain)
+
+    def call(self, x):
+        """Shape (batch, height, width, channels) in, (batch, height', width', filters) out."""
+        x = ops.conv(x, ops.cast(self.standardized_kernel(), x.dtype), strides=self.strides, padding=self.padding)
         return ops.relu(x + ops.cast(self.bias, x.dtype))
 
-    def get_config(self) -> dict:
-        """The arguments, for Keras's serialization."""
-        names = ("filters", "kernel_size", "strides", "padding")
-        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
+
+def with_plain_layers(model: keras.Model) -> keras.Model:
+    """The same function of images, made of Keras's own layers alone: for programs without this package."""
+
+    def plain(layer):
+        if not isinstance(layer, StandardizedConv2D):
+            return layer.__class__.from_config(layer.get_config())
+        shape = layer.filters, layer.kernel_size, layer.strides, layer.padding
+        return layers.Conv2D(*shape, activation="relu", name=layer.name)
+
+    copy = keras.models.clone_model(model, clone_function=plain)
+    for layer in model.layers:
+        weights = layer.get_weights()
+        if isinstance(layer, StandardizedConv2D):
+            weights = [ops.convert_to_numpy(layer.standardized_kernel()), ops.convert_to_numpy(layer.bias)]
+        copy.get_layer(layer.name).set_weights(weights)
+    return copy
 
 
 def pooled(x, config: Config):

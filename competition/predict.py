@@ -12,7 +12,7 @@ from competition.device import Setup, prepare
 from competition.digits import read_digits
 from competition.errors import CompetitionError
 from competition.folds import member_names
-from competition.models import build_model
+from competition.models import build_model, with_plain_layers
 from competition.pictures import read_picture
 from competition.training import predict_probabilities
 
@@ -103,7 +103,8 @@ def export_model(run: runs.Run) -> Path:
     import keras  # here: `device` must be imported first, to keep the backend's greetings away
 
     prepare(Setup("float32", False, 0), seed=0)
-    member = load_model(run, max(member_names(run.config), key=lambda name: _slice_score(run, name)))
+    best = max(member_names(run.config), key=lambda name: _slice_score(run, name))
+    member = with_plain_layers(load_model(run, best))
     model = keras.Model(member.input, keras.layers.Softmax(name="probabilities")(member.output), name="digits")
     with tempfile.TemporaryDirectory() as folder:
         saved = Path(folder) / "model.keras"  # Keras insists on the suffix
@@ -141,7 +142,7 @@ def _slice_score(run: runs.Run, name: str) -> tuple[float, float]:
     result = run.load_member(name)
     if result is None:
         return 0.0, 0.0
-    kept = min(result.history, key=lambda epoch: float(epoch["val_loss"]))
+    kept = result.history[result.facts["kept_epoch"] - 1]
     return float(kept["val_accuracy"]), -float(kept["val_loss"])
 
 

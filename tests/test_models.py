@@ -7,7 +7,7 @@ import pytest
 from competition import config as settings
 from competition.config import Config
 from competition.device import choose_setup, prepare
-from competition.models import ARCHITECTURES, StandardizedConv2D, build_model
+from competition.models import ARCHITECTURES, StandardizedConv2D, build_model, with_plain_layers
 from competition.training import EarlyStopping, Triangle, _shifted, augmented_batches, predict_probabilities
 
 
@@ -41,6 +41,17 @@ def test_a_fresh_network_keeps_the_size_of_its_activations(few):
     model = build_model(Config())
     logits = np.asarray(model(few.images))
     assert 0.05 < logits.std() < 5
+
+
+def test_plain_layers_say_the_same(few):
+    prepare(choose_setup("float32"), 1)
+    model = build_model(Config(dropout=0.1))
+    model.set_weights(
+        [weight + 0.01 * np.random.default_rng(0).normal(size=weight.shape) for weight in model.get_weights()]
+    )
+    plain = with_plain_layers(model)
+    assert {type(layer).__module__.split(".")[0] for layer in plain.layers} == {"keras"}
+    np.testing.assert_allclose(plain(few.images), model(few.images), atol=1e-4)
 
 
 def test_equal_seeds_build_equal_weights():
