@@ -14,6 +14,7 @@ from competition import report
 from tests.finished_run import MISREAD, finished_run
 
 pytestmark = pytest.mark.slow
+CHROME = shutil.which("chromium") or shutil.which("google-chrome")
 WIDTHS = {"phone": 390, "desktop": 1280}
 
 
@@ -22,7 +23,7 @@ def _missing() -> str | None:
         import selenium  # noqa: F401
     except ImportError:
         return "selenium is not installed"
-    if not (shutil.which("chromium") and shutil.which("chromedriver")):
+    if not (CHROME and shutil.which("chromedriver")):
         return "no chromium with its chromedriver"
     return None
 
@@ -41,7 +42,7 @@ def browser(tmp_path_factory):
     from selenium.webdriver.chrome.service import Service
 
     options = webdriver.ChromeOptions()
-    options.binary_location = shutil.which("chromium")
+    options.binary_location = CHROME
     for flag in ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
                  "--disable-background-networking", "--disable-component-update", "--disable-sync",
                  f"--user-data-dir={tmp_path_factory.mktemp('browser')}"):  # fmt: skip
