@@ -61,6 +61,7 @@ clean:  ## remove the environment and caches, never runs or data
 
 .venv/.installed $(filter-out .venv/.installed,$(SETUP)): requirements.txt
 	@python3 -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed. Received: " + sys.version.split()[0])'
-	python3 -m venv $(VENV)
-	$(PYTHON) -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@echo "Setting up $(VENV) from requirements.txt: a few minutes, once."
+	@python3 -m venv $(VENV)
+	@$(PYTHON) -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	@touch $@
