@@ -1,11 +1,11 @@
 """A complete run on the sample, made up without training: probabilities are wrong where the test says."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 
 from competition import data, runs, scoring
-from competition.config import Config
+from competition.config import RECIPES
 from competition.folds import plan_members
 from competition.submission import write_submission
 
@@ -16,7 +16,7 @@ def finished_run(folder, name="20260101-000000-quick", misread=MISREAD, shift=1,
     """Write a run of the sample into a folder; the first rows of each label are the misread ones."""
     folders = runs.Folders.find(None, folder)
     digits = data.load(folders, "sample")
-    config = Config(recipe="quick", folds=2, test_shift=shift, **settings)
+    config = replace(RECIPES["quick"], folds=2, test_shift=shift, **settings)
     labels = digits.train.labels
     read = labels.copy()
     for (label, reading), count in misread.items():

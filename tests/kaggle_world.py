@@ -2,6 +2,7 @@
 
 import io
 import os
+import signal
 import zipfile
 
 import numpy as np
@@ -111,6 +112,8 @@ def competition_zip(monkeypatch, seed=0, known=True) -> bytes:
 @pytest.fixture
 def world(tmp_path, monkeypatch, capfd):
     """A fresh machine, with credentials in the environment and no patience."""
+    # A shell that starts tests in the background lets them ignore Ctrl-C, and Python then does too.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     server = KaggleServer()
     made = World(tmp_path, server, monkeypatch, capfd)
     made.home.mkdir()

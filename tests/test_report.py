@@ -88,10 +88,7 @@ def test_other_data_is_refused(made, tmp_path, monkeypatch):
 def test_the_repeating_command_names_what_differs_and_parses(made):
     run = made[1]
     command = report.repeat_command(run)
-    assert command == (
-        "python -m competition train --new --recipe quick --folds 2 --epochs 16 --batch-size 128 "
-        "--source sample --precision float32"
-    )
+    assert command == "python -m competition train --new --recipe quick --folds 2 --source sample --precision float32"
     options = __main__.parser().parse_args(command.split()[3:])
     assert options.folds == 2 and options.precision == "float32"
 
