@@ -9,7 +9,7 @@ from pathlib import Path
 
 from competition.config import RECIPES, Config
 from competition.errors import CompetitionError
-from competition.runs import Folders
+from competition.folders import Folders
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -203,9 +203,9 @@ def make_predict(options, folders: Folders) -> None:
 
 def make_record(options, folders: Folders) -> None:
     """`make record`."""
-    from competition import runs
+    from competition import history
 
-    row = runs.add_to_record(folders, options.run, options.remark)
+    row = history.add_to_record(folders, options.run, options.remark)
     print(f"{folders.record}: {row['run']} is recorded.")
 
 

@@ -7,10 +7,11 @@ import numpy as np
 from competition import files, runs, scoring
 from competition.data import Data
 from competition.errors import CompetitionError
+from competition.folders import Folders
 from competition.page import PICTURES, pictures_of, render, worst_first
 
 
-def make_comparison(folders: runs.Folders, first: runs.Run, second: runs.Run, data: Data) -> Path:
+def make_comparison(folders: Folders, first: runs.Run, second: runs.Run, data: Data) -> Path:
     """Write a page that compares two complete runs on the same training rows, pair by pair.
 
     Raises:

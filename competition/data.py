@@ -12,8 +12,8 @@ from tqdm import tqdm
 from competition import files, kaggle_cli
 from competition.digits import Digits, read_digits, zip_entry
 from competition.errors import CompetitionError
+from competition.folders import SAMPLE, Folders
 from competition.kaggle_failures import COMPETITION, RULES, found_credentials
-from competition.runs import SAMPLE, Folders
 
 ROOM = 150 << 20  # bytes: the zip and its CSVs
 SOURCES = ("auto", "kaggle", "sample")

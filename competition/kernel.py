@@ -16,8 +16,9 @@ from pathlib import Path, PurePosixPath
 from competition import files
 from competition.config import RECIPES, Config, choose_config
 from competition.errors import CompetitionError
+from competition.folders import PACKAGE, ROOT, Folders
 from competition.kaggle_cli import COMPETITION
-from competition.runs import PACKAGE, ROOT, Folders, Run, settings_of
+from competition.runs import Run, settings_of
 
 TEMPLATE = PACKAGE / "kernel_template.py"
 LARGEST = 1_000_000  # bytes of source that Kaggle takes in one kernel

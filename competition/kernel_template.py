@@ -56,6 +56,7 @@ from competition import data, files, folds, pipeline, runs
 from competition.augment import Augmenter
 from competition.config import choose_config
 from competition.device import choose_setup, prepare
+from competition.folders import Folders
 from competition.models import ARCHITECTURES, build_model
 from competition.submission import check_submission
 
@@ -86,7 +87,7 @@ def show_digits(name, images, titles, columns=10):
 # while it is read.
 
 # %%
-folders = runs.Folders.find(**FOLDERS)
+folders = Folders.find(**FOLDERS)
 digits = data.load(folders, SOURCE)
 images, labels = digits.train.images, digits.train.labels
 print(f"{len(labels)} training digits {images.shape}, {len(digits.test)} test digits. Source: {digits.source}.")

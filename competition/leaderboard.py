@@ -10,12 +10,13 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from competition import kaggle_cli, runs
+from competition import history, kaggle_cli, runs
 from competition.errors import CompetitionError
+from competition.folders import Folders
 from competition.kaggle_cli import Submission
 from competition.kaggle_failures import PAGE, KaggleError
 from competition.provenance import refuse_unknown, row_of_file, row_of_run
-from competition.runs import Folders, Run
+from competition.runs import Run
 from competition.submission import check_submission
 
 POLL = 10  # seconds between two looks at Kaggle's list
@@ -46,7 +47,7 @@ def submit(
     if not force:
         _refuse_sent(row, row.get("submission"), row.get("submitted"))
         refuse_unknown(row, path)
-    runs.add_to_history(folders, row)  # from here on `make scores` knows the file
+    history.add_to_history(folders, row)  # from here on `make scores` knows the file
 
     arrived = kaggle_cli.submissions()
     if not force:
@@ -82,7 +83,7 @@ def refresh(folders: Folders) -> list[dict]:
     Raises:
         CompetitionError: nothing could be listed.
     """
-    rows = runs.read_history(folders)
+    rows = history.read_history(folders)
     if not rows:
         raise CompetitionError(f"{folders.history} must list a run. Received: none. Next: `make train`.")
     arrived = kaggle_cli.submissions()
@@ -215,4 +216,4 @@ def _note(folders: Folders, row: dict, submission: Submission) -> None:
     if row.get("submission") == submission.ref:
         score = score or row.get("leaderboard", "")
     row.update(submission=submission.ref, submitted=submission.date, status=submission.status, leaderboard=score)
-    runs.add_to_history(folders, row)
+    history.add_to_history(folders, row)

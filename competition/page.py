@@ -7,7 +7,7 @@ import jinja2
 import numpy as np
 
 from competition.digits import Digits
-from competition.runs import PACKAGE
+from competition.folders import PACKAGE
 
 PICTURES = 3000  # misread digits on a page at most, so that it stays under 5 MB even for a hopeless run
 

@@ -2,14 +2,15 @@
 
 import time
 
-from competition import data, ensemble, runs, scoring
+from competition import data, ensemble, history, runs, scoring
 from competition.config import Config, choose_config
 from competition.device import Setup, describe
+from competition.folders import Folders
 from competition.submission import check_submission, write_submission
 
 
 def train(
-    folders: runs.Folders,
+    folders: Folders,
     setup: Setup,
     recipe: str | None = None,
     settings: dict | None = None,
@@ -57,7 +58,7 @@ def train(
     write_submission(run.submission, answer.test[answer.variant].argmax(axis=1))
     warnings = check_submission(run.submission, len(digits.test), digits.train.labels)
     clock.lap("submission")
-    runs.finish(folders, run, scores, clock.laps)
+    history.finish(folders, run, scores, clock.laps)
     print(summary(run, scores, warnings))
     illustrate(folders, run, digits)
     return run
@@ -97,7 +98,7 @@ def summary(run: runs.Run, scores: dict, warnings: list[str]) -> str:
     return "\n".join(lines)
 
 
-def illustrate(folders: runs.Folders, run: runs.Run, digits: data.Data) -> None:
+def illustrate(folders: Folders, run: runs.Run, digits: data.Data) -> None:
     """Figures, report and model of a complete run; what fails here costs a line, never the submission."""
 
     def make_report():

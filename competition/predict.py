@@ -11,6 +11,7 @@ from competition import data, files, runs
 from competition.device import Setup, prepare
 from competition.digits import read_digits
 from competition.errors import CompetitionError
+from competition.folders import Folders
 from competition.folds import member_names
 from competition.models import build_model, with_plain_layers
 from competition.pictures import read_picture
@@ -20,7 +21,7 @@ TABLES = (".csv", ".gz", ".zip")  # what else is given is taken for a picture
 RARE = 0.01  # of the competition's own digits are called unlike, or unsure
 
 
-def print_predictions(folders: runs.Folders, run: runs.Run, paths: list[Path]) -> None:
+def print_predictions(folders: Folders, run: runs.Run, paths: list[Path]) -> None:
     """Print a CSV line for each digit: where from, label, its probability, all ten, and a remark.
 
     The remark is `unlike training` when no training digit is as near as nearly all test digits have one, and
@@ -113,7 +114,7 @@ def export_model(run: runs.Run) -> Path:
     return run.path / "model.keras"
 
 
-def unlike_training(folders: runs.Folders, run: runs.Run, images) -> np.ndarray:
+def unlike_training(folders: Folders, run: runs.Run, images) -> np.ndarray:
     """Which images are farther from every training digit than all but RARE of the test digits are.
 
     Args:

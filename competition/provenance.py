@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
-from competition import files, runs
+from competition import files, history, runs
 from competition.digits import KNOWN_CONTENT
 from competition.errors import CompetitionError
-from competition.runs import Folders, Run
+from competition.folders import Folders
+from competition.runs import Run
 
 REAL = "kaggle"  # the source of the competition's own digits
 UNKNOWN = "unknown"  # that of a file which no run here wrote
@@ -36,9 +37,9 @@ def row_of_run(folders: Folders, run: Run) -> tuple[dict, Path]:
         raise CompetitionError(
             f"{run.submission} must be as the run wrote it. Received: other bytes. Next: `make train NEW=1`."
         )
-    row = next((row for row in runs.read_history(folders) if row["run"] == run.name), None)
+    row = next((row for row in history.read_history(folders) if row["run"] == run.name), None)
     if row is None:
-        row = runs.history_row(run, run.read_json("scores.json"))
+        row = history.history_row(run, run.read_json("scores.json"))
     return row, run.submission
 
 
@@ -52,9 +53,9 @@ def row_of_file(folders: Folders, path: Path) -> tuple[dict, Path]:
     for run in reversed(runs.list_runs(folders)):
         if run.complete and run.read_json("done.json").get("sha256") == sha256:
             return row_of_run(folders, run)
-    row = next((row for row in runs.read_history(folders) if row["sha256"] == sha256), None)
+    row = next((row for row in history.read_history(folders) if row["sha256"] == sha256), None)
     if row is None:
-        row = {**dict.fromkeys(runs.COLUMNS, ""), "run": f"file-{sha256[:8]}", "source": UNKNOWN, "sha256": sha256}
+        row = {**dict.fromkeys(history.COLUMNS, ""), "run": f"file-{sha256[:8]}", "source": UNKNOWN, "sha256": sha256}
     if row["source"] not in (REAL, UNKNOWN):
         raise _other_data(row["run"], f"made from {row['source']} data")
     return row, path

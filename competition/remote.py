@@ -10,10 +10,11 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from competition import files, kaggle_cli, runs
+from competition import files, history, kaggle_cli, runs
 from competition.errors import CompetitionError
+from competition.folders import Folders
 from competition.kaggle_failures import KaggleError
-from competition.runs import Folders, Run
+from competition.runs import Run
 
 POLL = 30  # seconds between two looks at the kernel
 PATIENCE = 13 * 3600  # seconds; Kaggle itself ends a kernel after 12 hours
@@ -104,14 +105,14 @@ def fetch(folders: Folders, pushed: Pushed) -> Run:
         kaggle_cli.kernel_output(pushed.kernel, fetched, WANTED)
         inside = Folders(fetched, fetched / "submissions")
         run = _checked(inside, pushed)
-        row = next((row for row in runs.read_history(inside) if row["run"] == run.name), None)
+        row = next((row for row in history.read_history(inside) if row["run"] == run.name), None)
         home = Run(folders.submissions / run.name)
         if home.path.exists():
             raise _refusal(pushed, f"{run.name}, which is here already")
         run.path.rename(home.path)
     finally:
         shutil.rmtree(fetched, ignore_errors=True)
-    runs.add_to_history(folders, row or runs.history_row(home, home.read_json("scores.json")))
+    history.add_to_history(folders, row or history.history_row(home, home.read_json("scores.json")))
     return home
 
 

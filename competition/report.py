@@ -10,11 +10,12 @@ import numpy as np
 from markupsafe import Markup
 from sklearn.metrics import precision_recall_fscore_support
 
-from competition import figures, files, runs, scoring
+from competition import figures, files, history, runs, scoring
 from competition.augment import Augmenter
 from competition.config import RECIPES, Config
 from competition.data import Data
 from competition.errors import CompetitionError
+from competition.folders import Folders
 from competition.folds import Member, plan_members
 from competition.page import PICTURES, inline, pictures_of, png, render, worst_first
 from competition.submission import check_submission
@@ -22,7 +23,7 @@ from competition.submission import check_submission
 FRACTIONS = (0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 1.0)  # of the most confident rows
 
 
-def make_report(folders: runs.Folders, run: runs.Run, data: Data) -> Path:
+def make_report(folders: Folders, run: runs.Run, data: Data) -> Path:
     """Write report.html, figures/*.png and suspected_labels.csv into a complete run's folder.
 
     Args:
@@ -66,7 +67,7 @@ def make_report(folders: runs.Folders, run: runs.Run, data: Data) -> Path:
         scores=run.read_json("scores.json"),
         manifest=run.manifest,
         seconds=sum(run.manifest.get("seconds", {}).values()),
-        row=next((row for row in runs.read_history(folders) if row["run"] == run.name), {}),
+        row=next((row for row in history.read_history(folders) if row["run"] == run.name), {}),
         invalid=_invalid(run, data),
         svg={name: Markup(figures.to_svg(figure)) for name, figure in drawn.items() if name != "confusion"},
         sheet={name: inline(image) for name, image in sheets.items()},

@@ -1,4 +1,4 @@
-"""The only module that knows paths: where data lies, and what a run keeps on disk.
+"""What a run keeps on disk; the only module that knows the paths in a run folder.
 
     submissions/<YYYYMMDD-HHMMSS>-<recipe>/
       config.json  manifest.json            first
@@ -9,13 +9,9 @@ Arrays are read with allow_pickle=False and models are rebuilt from the config, 
 nothing from it.
 """
 
-import csv
 import dataclasses
-import io
 import json
-import os
 import subprocess
-import tempfile
 import time
 from dataclasses import dataclass
 from hashlib import sha256
@@ -26,58 +22,7 @@ import numpy as np
 from competition import files
 from competition.config import Config
 from competition.errors import CompetitionError
-
-PACKAGE = Path(__file__).resolve().parent
-ROOT = PACKAGE.parent
-SAMPLE = ROOT / "input" / "sample"
-COLUMNS = (
-    "run", "recipe", "source", "oof_accuracy", "oof_low", "oof_high", "member_accuracy", "predicted",
-    "predicted_low", "predicted_high", "leaderboard", "true_accuracy", "seconds", "hardware", "sha256",
-    "submission", "submitted", "status",
-)  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Folders:
-    """Where a user's data and runs lie."""
-
-    input: Path
-    submissions: Path
-    working: Path | None = None  # Kaggle's own, when running there: all that lies in it is the kernel's output
-
-    @classmethod
-    def find(cls, input: Path | None = None, submissions: Path | None = None) -> "Folders":
-        """The given folders, or Kaggle's when running there, or the project's own.
-
-        Raises:
-            CompetitionError: this runs on Kaggle and the competition's files are not attached.
-        """
-        working = None
-        if os.environ.get("KAGGLE_KERNEL_RUN_TYPE"):
-            kaggle = Path(os.environ.get("COMPETITION_KAGGLE_ROOT", "/kaggle"))  # another one in tests
-            working = kaggle / "working"
-            input, submissions = input or _mounted(kaggle / "input"), submissions or working / "submissions"
-        return cls(Path(input or ROOT / "input"), Path(submissions or ROOT / "submissions"), working)
-
-    @property
-    def cache(self) -> Path:
-        """Where parsed copies of the data lie."""
-        return Path(tempfile.gettempdir()) / "competition-cache" if self.working else self.submissions / ".cache"
-
-    @property
-    def published(self) -> Path | None:
-        """Where Kaggle looks for a kernel's submission; None elsewhere."""
-        return self.working and self.working / "submission.csv"
-
-    @property
-    def history(self) -> Path:
-        """One row a run, local."""
-        return self.submissions / "history.csv"
-
-    @property
-    def record(self) -> Path:
-        """The measured runs behind the README, committed."""
-        return self.submissions / "record.csv"
+from competition.folders import PACKAGE, ROOT, Folders
 
 
 @dataclass(frozen=True)
@@ -183,7 +128,7 @@ class Run:
             with files.replacing(folder / f"{array}.npy") as file:
                 np.save(file, getattr(result, array), allow_pickle=False)
         self.write_arrays(f"members/{name}/weights.npz", **{f"w{i:03}": w for i, w in enumerate(result.weights)})
-        _write_table(folder / "history.csv", list(result.history[0]), result.history)
+        files.write_table(folder / "history.csv", list(result.history[0]), result.history)
         sums = {file: files.sha256_of(folder / file) for file in MEMBER_FILES}
         self.write_json(f"members/{name}/done.json", {"sha256": sums, **result.facts})
 
@@ -199,7 +144,7 @@ class Run:
             if not damaged:
                 weights = self.read_arrays(f"members/{name}/weights.npz")
                 valid, test = (np.load(folder / f"{a}.npy", allow_pickle=False) for a in ("valid", "test"))
-                history = _read_table(folder / "history.csv")
+                history = files.read_table(folder / "history.csv")
                 return MemberResult(valid, test, [weights[key] for key in sorted(weights)], history, facts)
         except (OSError, KeyError, TypeError, ValueError, CompetitionError):
             damaged = ["done.json"]
@@ -252,45 +197,6 @@ def settings_of(config: Config) -> dict:
     return dataclasses.asdict(config)
 
 
-def finish(folders: Folders, run: Run, scores: dict, seconds: dict[str, float]) -> None:
-    """Complete a run: seconds into its manifest, its row into history.csv, done.json last.
-
-    Args:
-        seconds: of each stage; those of an earlier, interrupted part are added.
-    """
-    manifest = run.manifest
-    before = manifest.get("seconds", {})
-    manifest["seconds"] = {stage: round(before.get(stage, 0) + spent, 1) for stage, spent in seconds.items()}
-    run.write_json("manifest.json", manifest)
-    row = history_row(run, scores)
-    add_to_history(folders, row)
-    if folders.published:
-        files.write(folders.published, run.submission.read_bytes())
-    run.write_json("done.json", {"sha256": row["sha256"]})
-
-
-def history_row(run: Run, scores: dict) -> dict:
-    """What history.csv says of a run before it is sent: its COLUMNS, but those that Kaggle fills in."""
-    oof, board, manifest = scores["out_of_fold"], scores["leaderboard"], run.manifest
-    return {
-        **dict.fromkeys(COLUMNS, ""),
-        "run": run.name,
-        "recipe": run.config.recipe,
-        "source": manifest["source"],
-        "oof_accuracy": f"{oof['accuracy']:.5f}",
-        "oof_low": f"{oof['low']:.5f}",
-        "oof_high": f"{oof['high']:.5f}",
-        "member_accuracy": f"{scores['members']['accuracy']:.5f}",
-        "predicted": f"{board['score']:.5f}",
-        "predicted_low": f"{board['low']:.5f}",
-        "predicted_high": f"{board['high']:.5f}",
-        "true_accuracy": f"{scores['true_accuracy']:.5f}" if "true_accuracy" in scores else "",
-        "seconds": round(sum(manifest["seconds"].values())),
-        "hardware": manifest["hardware"],
-        "sha256": files.sha256_of(run.submission),
-    }
-
-
 def find_run(folders: Folders, name: str | None = None) -> Run:
     """The complete run of that name (or path), or the newest one.
 
@@ -327,59 +233,3 @@ def git_commit() -> str | None:
         return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
     except (OSError, subprocess.SubprocessError):
         return None
-
-
-def add_to_history(folders: Folders, row: dict) -> None:
-    """Add a run's row, or replace the one it had."""
-    rows = {old["run"]: old for old in read_history(folders)}
-    rows[row["run"]] = row  # in its old place, where it had one
-    _write_table(folders.history, COLUMNS, rows.values())
-
-
-def read_history(folders: Folders) -> list[dict]:
-    """All rows, oldest first, values as text."""
-    return _read_table(folders.history) if folders.history.exists() else []
-
-
-def add_to_record(folders: Folders, name: str | None, remark: str) -> dict:
-    """Copy a run's row of history.csv into the committed record, with a remark.
-
-    Returns:
-        The row.
-
-    Raises:
-        CompetitionError: no such run is in history.csv.
-    """
-    run = find_run(folders, name)
-    row = next((row for row in read_history(folders) if row["run"] == run.name), None)
-    if row is None:
-        raise CompetitionError(f"{folders.history} must list the run. Received: {run.name}. Next: `make train`.")
-    rows = _read_table(folders.record) if folders.record.exists() else []
-    rows = [old for old in rows if old["run"] != run.name] + [{**row, "remark": remark}]
-    _write_table(folders.record, (*COLUMNS, "remark"), rows)
-    return rows[-1]
-
-
-def _mounted(inputs: Path) -> Path:
-    """The competition's files among a kernel's inputs: newer images mount them one folder deeper."""
-    places = [inputs / "digit-recognizer", inputs / "competitions" / "digit-recognizer"]
-    for place in places:
-        if (place / "train.csv").is_file():
-            return place
-    raise CompetitionError(
-        f"The competition's files must be attached to the kernel. Received: no train.csv in {places[0]} or "
-        f"{places[1]}. Next: Add Input, Competitions, Digit Recognizer."
-    )
-
-
-def _read_table(path: Path) -> list[dict]:
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
-
-
-def _write_table(path: Path, columns, rows) -> None:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, restval="", extrasaction="ignore", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    files.write(path, text.getvalue())

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from competition.digits import Digits, content_hash, read_digits
-from competition.runs import ROOT, SAMPLE
+from competition.folders import ROOT, SAMPLE
 
 
 @pytest.fixture(scope="session")

@@ -4,8 +4,9 @@ from dataclasses import asdict, replace
 
 import numpy as np
 
-from competition import data, runs, scoring
+from competition import data, history, runs, scoring
 from competition.config import RECIPES
+from competition.folders import Folders
 from competition.folds import plan_members
 from competition.submission import write_submission
 
@@ -14,7 +15,7 @@ MISREAD = {(4, 9): 5, (9, 4): 3, (7, 1): 1}  # label, reading: rows
 
 def finished_run(folder, name="20260101-000000-quick", misread=MISREAD, shift=1, **settings):
     """Write a run of the sample into a folder; the first rows of each label are the misread ones."""
-    folders = runs.Folders.find(None, folder)
+    folders = Folders.find(None, folder)
     digits = data.load(folders, "sample")
     config = replace(RECIPES["quick"], folds=2, test_shift=shift, **settings)
     labels = digits.train.labels
@@ -34,7 +35,7 @@ def finished_run(folder, name="20260101-000000-quick", misread=MISREAD, shift=1,
         "source": "sample", "commit": None, "hardware": "<none & nothing>", "seconds": {"members": 61.0},
         "setup": {"precision": "float32", "jit_compile": False, "threads": 1},
     })  # fmt: skip
-    history = [
+    epochs = [
         {"accuracy": 0.8 + 0.1 * e, "loss": 0.5 / (e + 1), "val_accuracy": 1.0, "val_loss": abs(e - 1) + 0.1}
         for e in range(3)
     ]
@@ -43,7 +44,7 @@ def finished_run(folder, name="20260101-000000-quick", misread=MISREAD, shift=1,
         moved[:10] = _spread_over((digits.answers[:10] + i) % 10, np.full(10, 0.9, np.float32))
         facts = {"accuracy": 0.99, "seconds": 1.0, "epochs": 3, "kept_epoch": 2}
         valid = np.stack([out_of_fold[member.rows[1]]] * 2)
-        run.store_member(member.name, runs.MemberResult(valid, np.stack([moved] * 2), [np.zeros(1)], history, facts))
+        run.store_member(member.name, runs.MemberResult(valid, np.stack([moved] * 2), [np.zeros(1)], epochs, facts))
     run.write_arrays("probabilities.npz", out_of_fold=np.stack([out_of_fold] * 2), test=np.stack([test] * 2))
     accuracy = scoring.accuracy(labels, out_of_fold)
     low, high = scoring.wilson(accuracy, len(labels))
@@ -56,7 +57,7 @@ def finished_run(folder, name="20260101-000000-quick", misread=MISREAD, shift=1,
     }
     run.write_json("scores.json", scores)
     write_submission(run.submission, test.argmax(1))
-    runs.finish(folders, run, scores, {})
+    history.finish(folders, run, scores, {})
     return folders, run, digits
 
 

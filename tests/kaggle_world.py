@@ -8,9 +8,10 @@ import zipfile
 import numpy as np
 import pytest
 
-from competition import digits, kaggle_cli, kaggle_failures, leaderboard, remote, runs
+from competition import digits, history, kaggle_cli, kaggle_failures, leaderboard, remote, runs
 from competition.__main__ import main
 from competition.config import Config
+from competition.folders import Folders
 from competition.submission import write_submission
 from tests.kaggle_server import KaggleServer
 
@@ -23,7 +24,7 @@ class World:
 
     def __init__(self, tmp_path, server, monkeypatch, capfd):
         self.home, self.server, self.monkeypatch, self._capfd = tmp_path / "home", server, monkeypatch, capfd
-        self.folders = runs.Folders(tmp_path / "input", tmp_path / "submissions")
+        self.folders = Folders(tmp_path / "input", tmp_path / "submissions")
         self.said = ""
 
     def run(self, *arguments) -> tuple[int, str]:
@@ -67,9 +68,9 @@ class World:
             facts = {"accuracy": 0.99, "data_source": source, "data_sha256": TRAIN}
             probabilities = np.full((2, 3, 10), 0.1, np.float32)
             weights = [np.zeros(1)]
-            history = [{"loss": "1.0"}]
+            epochs = [{"loss": "1.0"}]
             run.store_member(
-                f"repeat1-fold{i}", runs.MemberResult(probabilities, probabilities, weights, history, facts)
+                f"repeat1-fold{i}", runs.MemberResult(probabilities, probabilities, weights, epochs, facts)
             )
         scores = {
             "out_of_fold": {"accuracy": 0.9962, "low": 0.9955, "high": 0.9968},
@@ -78,15 +79,15 @@ class World:
         }
         run.write_json("scores.json", scores)
         write_submission(run.submission, np.full(28_000, label))
-        runs.finish(folders, run, scores, {"members": 60.0})
+        history.finish(folders, run, scores, {"members": 60.0})
         return run
 
     def history(self) -> list[dict]:
-        return runs.read_history(self.folders)
+        return history.read_history(self.folders)
 
     def listed(self, run, ref=7, **more) -> dict:
         """A row of Kaggle's list that a run's bytes have."""
-        sha256 = runs.history_row(run, run.read_json("scores.json"))["sha256"]
+        sha256 = history.history_row(run, run.read_json("scores.json"))["sha256"]
         row = {"ref": ref, "date": "2026-01-02T03:04:05Z", "description": f"fast, sha256 {sha256[:8]}"}
         return {**row, "fileName": "submission.csv", "status": "COMPLETE", "publicScore": "0.99643", **more}
 

@@ -6,14 +6,14 @@ import sys
 
 import pytest
 
-from competition.runs import PACKAGE, ROOT
+from competition.folders import PACKAGE, ROOT
 
 FLOORS = (
-    ("errors", "config", "scoring", "files", "kaggle_failures"),
+    ("errors", "config", "scoring", "files", "folders", "kaggle_failures"),
     ("digits", "folds", "augment", "submission", "runs", "kaggle_cli", "device", "models", "progress", "pictures"),
-    ("training", "data", "provenance", "remote", "kernel", "figures", "page"),
-    ("ensemble", "leaderboard", "report", "compare", "predict"),
-    ("pipeline",),
+    ("training", "data", "history", "kernel", "figures", "page"),
+    ("ensemble", "provenance", "remote", "report", "compare", "predict"),
+    ("pipeline", "leaderboard"),
     ("__main__", "kernel_template"),
 )
 FLOOR = {module: number for number, modules in enumerate(FLOORS) for module in modules}
@@ -57,10 +57,10 @@ def test_only_some_modules_import_keras(module):
     assert "tensorflow" not in outside or module == "device"
 
 
-def test_only_runs_knows_the_projects_folders():
+def test_only_folders_knows_the_projects_folders():
     for module in FLOOR:
         text = (PACKAGE / f"{module}.py").read_text()
-        assert module == "runs" or ("__file__" not in text and "/kaggle/" not in text), module
+        assert module == "folders" or ("__file__" not in text and "/kaggle/" not in text), module
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 from competition.data import obtain
 from competition.digits import PIXELS, content_hash, read_digits
 from competition.errors import CompetitionError
-from competition.runs import SAMPLE, Folders
+from competition.folders import SAMPLE, Folders
 from tests.conftest import write_csv
 
 HEADER = ",".join(["label", *PIXELS])

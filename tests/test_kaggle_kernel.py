@@ -7,6 +7,7 @@ import pytest
 
 from competition import remote, runs
 from competition.errors import CompetitionError
+from competition.folders import Folders
 from tests import kaggle_world
 from tests.kaggle_world import World
 
@@ -29,7 +30,7 @@ def packed(world: World):
 
 def ran(world: World, name=None) -> dict[str, bytes]:
     """What a kernel of this package leaves in /kaggle/working."""
-    there = runs.Folders(world.home / "working", world.home / "working" / "submissions")
+    there = Folders(world.home / "working", world.home / "working" / "submissions")
     run = world.add_run(name or time.strftime("%Y%m%d-%H%M%S-fast", time.gmtime()), folders=there)
     (there.input / "submission.csv").write_bytes(run.submission.read_bytes())
     (there.submissions / ".cache").mkdir()

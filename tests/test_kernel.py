@@ -21,7 +21,7 @@ import pytest
 
 from competition import kernel, runs
 from competition.errors import CompetitionError
-from competition.runs import PACKAGE, ROOT, SAMPLE, Folders
+from competition.folders import PACKAGE, ROOT, SAMPLE, Folders
 from competition.submission import check_submission
 
 KINDS = ("notebook", "script")

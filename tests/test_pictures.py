@@ -3,9 +3,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from competition import runs
 from competition.digits import read_digits
 from competition.errors import CompetitionError
+from competition.folders import SAMPLE
 from competition.pictures import read_picture
 from tests.drawn import FOUR, ONE, SEVEN, stroked, typed
 
@@ -72,7 +72,7 @@ def test_what_shows_no_digit_is_refused(tmp_path, content, rule):
 
 def test_drawn_digits_look_like_their_likes_in_the_sample(tmp_path):
     """The nearest sample digit has the same label for nearly all: no training needed to see that it fits."""
-    train = read_digits(runs.SAMPLE / "train.csv.gz", labelled=True)
+    train = read_digits(SAMPLE / "train.csv.gz", labelled=True)
     known = train.images.reshape(-1, 784).astype(np.float32)
     drawn = [
         (digit, read(tmp_path, typed(str(digit), font, size, paper, ink), f"digit.{suffix}"))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from competition import runs
-from competition.runs import Folders
+from competition.folders import ROOT, Folders
 from competition.submission import check_submission
 
 SMALL = ("--folds", "2", "--epochs", "24", "--batch-size", "32", "--test-shift", "1")
@@ -29,7 +29,7 @@ def trained(tmp_path_factory, few, sample):
     arguments = ["train", *SMALL, "--input", root / "input", "--submissions", root / "runs", "--jobs", "2"]
     done = subprocess.run(
         [sys.executable, "-m", "competition", *map(str, arguments)],
-        cwd=runs.ROOT,
+        cwd=ROOT,
         env={**os.environ, "HOME": str(root)},
         capture_output=True,
         text=True,

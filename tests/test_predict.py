@@ -7,9 +7,10 @@ import cv2
 import numpy as np
 import pytest
 
-from competition import __main__, data, pipeline, predict, runs
+from competition import __main__, data, pipeline, predict
 from competition.device import Setup, choose_setup
 from competition.errors import CompetitionError
+from competition.folders import Folders
 from tests.drawn import FOUR, ONE, SEVEN, stroked, typed
 
 TINY = {"folds": 2, "epochs": 1, "batch_size": 16, "width": 0.25, "stop_fraction": 0.1}
@@ -19,14 +20,14 @@ TINY = {"folds": 2, "epochs": 1, "batch_size": 16, "width": 0.25, "stop_fraction
 def trained(tmp_path_factory):
     """A run on 240 training and 60 test digits of the sample, through the whole pipeline."""
     folder = tmp_path_factory.mktemp("tiny")
-    sample = data.load(runs.Folders.find(None, folder), "sample")
+    sample = data.load(Folders.find(None, folder), "sample")
     for name, digits, rows in (("train.csv", sample.train, 240), ("test.csv", sample.test, 60)):
         table = digits.images[:rows].reshape(rows, 784)
         header = [f"pixel{i}" for i in range(784)]
         if digits.labels is not None:
             table, header = np.column_stack([digits.labels[:rows], table]), ["label", *header]
         np.savetxt(folder / name, table, "%d", ",", header=",".join(header), comments="")
-    folders = runs.Folders.find(folder, folder / "submissions")
+    folders = Folders.find(folder, folder / "submissions")
     run = pipeline.train(folders, Setup("float32", False, 1), settings=TINY, jobs=1)
     return folders, run
 
@@ -66,7 +67,7 @@ def test_what_is_unlike_any_training_digit_is_said(trained):
 
 def test_without_its_data_a_run_still_predicts(trained, tmp_path, capsys):
     folders, run = trained
-    elsewhere = runs.Folders(tmp_path, folders.submissions)
+    elsewhere = Folders(tmp_path, folders.submissions)
     assert not predict.unlike_training(elsewhere, run, np.zeros((2, 28, 28, 1), np.uint8)).any()
     assert "is not known" in capsys.readouterr().err
 
@@ -116,7 +117,7 @@ def test_the_exported_model_is_the_best_member_and_loads_where_the_package_is_no
 
 @pytest.mark.slow
 def test_a_trained_run_labels_fonts_and_strokes(tmp_path, capsys):
-    folders = runs.Folders.find(None, tmp_path / "submissions")
+    folders = Folders.find(None, tmp_path / "submissions")
     settings = {"folds": 2, "epochs": 6}
     run = pipeline.train(folders, choose_setup(), settings=settings, source="sample")
     pictures = {}
@@ -140,7 +141,7 @@ def test_tensorboard_logs_change_no_byte(tmp_path):
     pytest.importorskip("tensorboard")
     sums = []
     for logs in (False, True):
-        folders = runs.Folders.find(None, tmp_path / f"logs{logs}")
+        folders = Folders.find(None, tmp_path / f"logs{logs}")
         settings = {**TINY, "epochs": 1, "batch_size": 256}
         setup = Setup("float32", False, 1)
         run = pipeline.train(folders, setup, settings=settings, source="sample", jobs=1, tensorboard=logs)

@@ -3,10 +3,11 @@ import json
 import numpy as np
 import pytest
 
-from competition import runs
+from competition import history, runs
 from competition.config import Config
 from competition.errors import CompetitionError
-from competition.runs import Folders, MemberResult
+from competition.folders import Folders
+from competition.runs import MemberResult
 
 RESULT = MemberResult(
     valid=np.full((2, 3, 10), 0.1, np.float32),
@@ -35,7 +36,7 @@ def start(folders, identity=IDENTITY, **settings):
 
 def finish(folders, run):
     run.submission.write_text("ImageId,Label\n1,0\n")
-    runs.finish(folders, run, SCORES, {"members": 12.5, "data": 1})
+    history.finish(folders, run, SCORES, {"members": 12.5, "data": 1})
 
 
 def test_a_member_comes_back_as_it_was_stored(folders):
@@ -80,7 +81,7 @@ def test_finishing_writes_history_and_done(folders):
     run = start(folders)
     finish(folders, run)
     finish(folders, run)  # again, as after a kill: one row all the same
-    (row,) = runs.read_history(folders)
+    (row,) = history.read_history(folders)
     assert (row["run"], row["oof_accuracy"], row["predicted_low"]) == (run.name, "0.99123", "0.99100")
     assert row["hardware"] == "a, b" and row["seconds"] == "27"
     assert run.complete and json.loads((run.path / "done.json").read_text())["sha256"] == row["sha256"]
@@ -90,8 +91,8 @@ def test_finishing_writes_history_and_done(folders):
 def test_recording_copies_the_row_with_a_remark(folders):
     run = start(folders)
     finish(folders, run)
-    runs.add_to_record(folders, None, "first")
-    runs.add_to_record(folders, run.name, 'second, "quoted"')
+    history.add_to_record(folders, None, "first")
+    history.add_to_record(folders, run.name, 'second, "quoted"')
     lines = folders.record.read_text().splitlines()
     assert len(lines) == 2 and lines[0].endswith(",remark") and lines[1].endswith(',"second, ""quoted"""')
 

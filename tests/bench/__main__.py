@@ -17,7 +17,7 @@ import pandas as pd
 from competition.config import Config
 from competition.data import obtain
 from competition.digits import read_digits
-from competition.runs import ROOT, Folders
+from competition.folders import ROOT, Folders
 from tests.bench import nets
 
 ROUNDS = 3

@@ -7,7 +7,7 @@ import numpy as np
 
 from competition.config import RECIPES, Config
 from competition.digits import read_digits
-from competition.runs import SAMPLE
+from competition.folders import SAMPLE
 
 WARM_UP, STEPS = 20, 60
 

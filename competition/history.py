@@ -1,0 +1,82 @@
+"""One row a run: history.csv, local, and record.csv, the measured runs that are committed."""
+
+from competition import files
+from competition.errors import CompetitionError
+from competition.folders import Folders
+from competition.runs import Run, find_run
+
+COLUMNS = (
+    "run", "recipe", "source", "oof_accuracy", "oof_low", "oof_high", "member_accuracy", "predicted",
+    "predicted_low", "predicted_high", "leaderboard", "true_accuracy", "seconds", "hardware", "sha256",
+    "submission", "submitted", "status",
+)  # fmt: skip
+
+
+def finish(folders: Folders, run: Run, scores: dict, seconds: dict[str, float]) -> None:
+    """Complete a run: seconds into its manifest, its row into history.csv, done.json last.
+
+    Args:
+        seconds: of each stage; those of an earlier, interrupted part are added.
+    """
+    manifest = run.manifest
+    before = manifest.get("seconds", {})
+    manifest["seconds"] = {stage: round(before.get(stage, 0) + spent, 1) for stage, spent in seconds.items()}
+    run.write_json("manifest.json", manifest)
+    row = history_row(run, scores)
+    add_to_history(folders, row)
+    if folders.published:
+        files.write(folders.published, run.submission.read_bytes())
+    run.write_json("done.json", {"sha256": row["sha256"]})
+
+
+def history_row(run: Run, scores: dict) -> dict:
+    """What history.csv says of a run before it is sent: its COLUMNS, but those that Kaggle fills in."""
+    oof, board, manifest = scores["out_of_fold"], scores["leaderboard"], run.manifest
+    return {
+        **dict.fromkeys(COLUMNS, ""),
+        "run": run.name,
+        "recipe": run.config.recipe,
+        "source": manifest["source"],
+        "oof_accuracy": f"{oof['accuracy']:.5f}",
+        "oof_low": f"{oof['low']:.5f}",
+        "oof_high": f"{oof['high']:.5f}",
+        "member_accuracy": f"{scores['members']['accuracy']:.5f}",
+        "predicted": f"{board['score']:.5f}",
+        "predicted_low": f"{board['low']:.5f}",
+        "predicted_high": f"{board['high']:.5f}",
+        "true_accuracy": f"{scores['true_accuracy']:.5f}" if "true_accuracy" in scores else "",
+        "seconds": round(sum(manifest["seconds"].values())),
+        "hardware": manifest["hardware"],
+        "sha256": files.sha256_of(run.submission),
+    }
+
+
+def add_to_history(folders: Folders, row: dict) -> None:
+    """Add a run's row, or replace the one it had."""
+    rows = {old["run"]: old for old in read_history(folders)}
+    rows[row["run"]] = row  # in its old place, where it had one
+    files.write_table(folders.history, COLUMNS, rows.values())
+
+
+def read_history(folders: Folders) -> list[dict]:
+    """All rows, oldest first, values as text."""
+    return files.read_table(folders.history) if folders.history.exists() else []
+
+
+def add_to_record(folders: Folders, name: str | None, remark: str) -> dict:
+    """Copy a run's row of history.csv into the committed record, with a remark.
+
+    Returns:
+        The row.
+
+    Raises:
+        CompetitionError: no such run is in history.csv.
+    """
+    run = find_run(folders, name)
+    row = next((row for row in read_history(folders) if row["run"] == run.name), None)
+    if row is None:
+        raise CompetitionError(f"{folders.history} must list the run. Received: {run.name}. Next: `make train`.")
+    rows = files.read_table(folders.record) if folders.record.exists() else []
+    rows = [old for old in rows if old["run"] != run.name] + [{**row, "remark": remark}]
+    files.write_table(folders.record, (*COLUMNS, "remark"), rows)
+    return rows[-1]
