@@ -49,7 +49,7 @@ def test_it_learns(trained, sample):
 
 def test_what_it_prints(trained):
     _, run, done = trained
-    assert done.stderr == ""  # no start-up chatter
+    assert not done.stderr, done.stderr  # no start-up chatter
     assert len(re.findall(r"^member \d of 2 \(repeat1-fold\d\): accuracy 0\.\d{4}", done.stdout, re.M)) == 2
     for words in ("Out-of-fold accuracy", "log-loss", "95 % interval", "Predicted leaderboard", str(run.submission)):
         assert words in done.stdout
