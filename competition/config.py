@@ -96,7 +96,9 @@ RANGES = {
 RECIPES = {
     recipe.recipe: recipe
     for recipe in (
+        # make train RECIPE=fast: 10 min 49 s on 2 cores, out-of-fold 0.99557, predicted leaderboard 0.99621
         Config(recipe="fast"),
+        # make train, without data: 1 min 48 s on 2 cores, out-of-fold 0.99117, 0.99200 of the sample's test digits
         replace(Config(), recipe="quick", folds=4, epochs=20, batch_size=64, stop_fraction=0.05),
     )
 }
