@@ -4,6 +4,7 @@ Reading is pandas' straight into uint8, which refuses what does not fit exactly.
 file read again, slowly, to say which row and column is wrong.
 """
 
+import codecs
 import csv
 import gzip
 import hashlib
@@ -148,11 +149,9 @@ def _parse(path: Path, text: bytes, labelled: bool):
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)  # of rows longer than the header
             frame = pd.read_csv(
-                io.BytesIO(text),
+                io.BytesIO(text.removeprefix(codecs.BOM_UTF8)),
                 dtype=np.uint8,
                 index_col=False,
-                encoding="utf-8-sig",
-                skipinitialspace=True,
             )
     except Exception as error:
         raise _explained(path, text, error) from None
