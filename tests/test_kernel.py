@@ -120,7 +120,14 @@ def test_it_holds_no_data_credentials_or_paths_of_this_machine(packed, monkeypat
     kernel.unpack(folder / metadata["code_file"], tmp_path / "out")
     for path in [*folder.iterdir(), *(tmp_path / "out").rglob("*")]:
         content = path.read_text() if path.is_file() else ""
-        for secret in ("s3cr3t", str(ROOT), str(Path.home()), str(tmp_path), sys.prefix, "/home/", "/root/", "/Users/"):
+        for secret in (
+            "s3cr3t",
+            str(ROOT),
+            str(Path.home()),
+            str(tmp_path),
+            sys.prefix,
+            *(f"/{home}/" for home in ("home", "root", "Users")),
+        ):
             assert secret not in content, f"{secret} in {path}"
         assert path.is_dir() or path.suffix not in (".csv", ".gz", ".npy", ".npz", ".zip")
 
