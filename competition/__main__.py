@@ -11,6 +11,8 @@ from competition.config import RECIPES, Config
 from competition.errors import CompetitionError
 from competition.folders import Folders
 
+SOURCES = ("auto", "kaggle", "sample")  # of the data; see `data.obtain`
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a subcommand; a CompetitionError becomes one line and exit code 1."""
@@ -45,11 +47,11 @@ def parser() -> argparse.ArgumentParser:
         return sub
 
     sub = command("data", make_data, "find, download or unpack the data, and check every value")
-    sub.add_argument("--source", choices=("auto", "kaggle", "sample"), default="auto")
+    sub.add_argument("--source", choices=SOURCES, default="auto")
 
     sub = command("train", make_train, "train the ensemble and write a submission", settings)
     sub.add_argument("--recipe", choices=RECIPES, help="default: fast on the real data, quick on the sample")
-    sub.add_argument("--source", choices=("auto", "kaggle", "sample"), default="auto")
+    sub.add_argument("--source", choices=SOURCES, default="auto")
     sub.add_argument("--new", action="store_true", help="start a new run where an unfinished one could go on")
     sub.add_argument("--tensorboard", action="store_true", help="also write TensorBoard logs into the run's folder")
     where = sub.add_argument_group("where the work runs (changes no setting of the run)")

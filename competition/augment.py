@@ -1,9 +1,9 @@
 """Augmented images by albumentations, fast and stateless.
 
 Stateless: what happens to row i in epoch e depends on (seed, e, i) alone, so batch order, worker count and
-resuming change nothing. Fast: one albumentations call for each image costs 65 µs an image, its
-batch call, which applies one set of parameters to many images, 31 (`make bench`). So an epoch draws one set for every
-`SHARING` rows and each row draws its set, anew in each epoch. Never a flip: no digit survives it.
+resuming change nothing. Fast: albumentations takes 65 µs an image when called for each, and 31 when its batch
+call applies one set of parameters to many (`make bench`). So an epoch draws one set for every `SHARING` rows
+and each row draws its set, anew in each epoch. Never a flip: no digit survives it.
 """
 
 import os

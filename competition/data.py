@@ -16,7 +16,6 @@ from competition.folders import SAMPLE, Folders
 from competition.kaggle_failures import COMPETITION, RULES, found_credentials
 
 ROOM = 150 << 20  # bytes: the zip and its CSVs
-SOURCES = ("auto", "kaggle", "sample")
 SAMPLE_FILES = SAMPLE / "train.csv.gz", SAMPLE / "test.csv.gz"
 BANNER = """\
 ==================================================================================

@@ -49,7 +49,7 @@ def predict_leaderboard(labels, out_of_fold, seen_by: int, test_members) -> dict
     better. How much better is not fitted but follows from an identity: the Brier score of an average of m
     exchangeable members is, in expectation, B(m) = B(1) - V·(1 - 1/m), where V is the variance between
     members, and V needs no labels, so it is measured on the test rows. Errors are taken to fall in
-    proportion to the Brier score; half of the predicted gain is added to the standard error, because that
+    proportion to the Brier score; half of the predicted gain widens the interval (in quadrature), because that
     proportion is an assumption.
 
     Args:
@@ -61,16 +61,12 @@ def predict_leaderboard(labels, out_of_fold, seen_by: int, test_members) -> dict
         `score` and its 95 % interval `low`, `high`. The interval holds both sampling errors: of the
         training rows that measured the score and of the test rows that will.
     """
-    members, test_rows = len(test_members), test_members.shape[1]
-    measured = brier(labels, out_of_fold)
-    gain = spread(test_members) * (1 / seen_by - 1 / members) if members > 1 else 0.0
-    error = 1 - accuracy(labels, out_of_fold)
-    predicted = error * max(0.0, 1 - gain / measured) if measured else error
+    score = float(predict_growth(labels, out_of_fold, seen_by, test_members)[-1])
+    error, predicted = 1 - accuracy(labels, out_of_fold), 1 - score
     # One error more than seen: a perfect out-of-fold score does not make the interval empty.
     rate = max(predicted, 1 / len(labels))
-    sampling = rate * (1 - rate) * (1 / len(labels) + 1 / test_rows)
-    half = Z95 * math.sqrt(sampling + ((error - predicted) / 2 / Z95) ** 2)
-    score = 1 - predicted
+    sampling = rate * (1 - rate) * (1 / len(labels) + 1 / test_members.shape[1])
+    half = math.hypot(Z95 * math.sqrt(sampling), (error - predicted) / 2)
     return {"score": score, "low": max(0.0, score - half), "high": min(1.0, score + half)}
 
 
