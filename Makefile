@@ -49,7 +49,7 @@ test: lint  ## lint and the tests, under 3 minutes
 test-all: lint  ## everything that CI runs, under 30 minutes
 	@$(PYTHON) -m pytest -m "slow or not slow" $(ARGS)
 
-bench: $(SETUP)  ## measure reading, augmentation and the training step, as ratios
+bench: $(SETUP)  ## measure reading, augmentation, the training step and members side by side, as ratios
 	@$(PYTHON) -m tests.bench $(ARGS)
 
 lint: $(SETUP)  ## ruff: lint and format

@@ -7,12 +7,16 @@ a result that was on its way when the scheduler went (joblib 1.6).
 
 import asyncio
 import logging
+import pickle
 import time
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from dataclasses import dataclass
+from operator import methodcaller
 from threading import Lock
+from typing import Any
 from uuid import uuid4
 
 from distributed import CancelledError, Client, KilledWorker, get_worker, wait
@@ -71,7 +75,7 @@ class Cluster:
         topic = f"competition-{uuid4().hex}"
         self.client.subscribe_topic(topic, lambda event: tell(*event[1]))
         try:
-            yield from self._each(work, list(members), topic)
+            yield from self._each(_Seat(work, topic), list(members))
         except LOST as error:
             raise CompetitionError(
                 f"The scheduler must stay until the run ends. Received: none at {self.address} any more "
@@ -80,7 +84,7 @@ class Cluster:
         finally:
             self.client.close(timeout=2)
 
-    def _each(self, work, members: list, topic: str) -> Iterator:
+    def _each(self, seat: "_Seat", members: list) -> Iterator:
         waiting, running, deaths = members[::-1], {}, Counter()  # running: future → its worker, its member
         held = {}  # worker → the data it holds; these are admitted
         said = False
@@ -97,14 +101,13 @@ class Cluster:
                     waiting.append(member)
             held = {address: data for address, data in held.items() if address in present}
             for address in sorted(present - held.keys() - self.refused):
-                data = self._admit(address, work)
+                data = self._admit(address, seat)
                 if data is not None:
                     held[address] = data
             for address in sorted(held.keys() - {address for address, _ in running.values()})[: len(waiting)]:
                 member = waiting.pop()
-                future = self.client.submit(
-                    _train, held[address], member, topic, key=f"{member.name}-{uuid4().hex}", workers=[address]
-                )
+                train = methodcaller("train", pickle.dumps(member))
+                future = self.client.submit(train, held[address], key=f"{member.name}-{uuid4().hex}", workers=[address])
                 running[future] = address, member
             if not running and present and present <= self.refused:
                 raise CompetitionError(
@@ -159,7 +162,7 @@ class Cluster:
         del running[future]
         future.release()
 
-    def _admit(self, address: str, work):
+    def _admit(self, address: str, seat: "_Seat"):
         """Send the data to a worker that has the same libraries and sources; None where it has not, or died."""
         answer = self.client.run(_facts, workers=[address], on_error="return").get(address)
         if answer is None or isinstance(answer, OSError):
@@ -172,8 +175,8 @@ class Cluster:
         if differences:
             return self._refuse(address, ", ".join(differences))
         try:
-            data = self.client.scatter(work, workers=[address], hash=False)
-            self.client.submit(_check, data, workers=[address], pure=False).result(timeout=TRANSFER)
+            data = self.client.scatter(seat, workers=[address], hash=False)
+            self.client.submit(methodcaller("check"), data, workers=[address], pure=False).result(timeout=TRANSFER)
         except CompetitionError as error:
             return self._refuse(address, str(error))
         except LOST:
@@ -194,27 +197,33 @@ def _facts() -> dict[str, str]:
     return {**versions(), "package sources": sources_sha256()[:12]}
 
 
-def _check(work) -> None:
-    work.check()
+@dataclass(frozen=True)
+class _Seat:
+    """What a worker holds of a run. Its methods are called by name: the scheduler need not import the package."""
+
+    work: Any
+    topic: str
+
+    def check(self) -> None:
+        self.work.check()
+
+    def train(self, packed: bytes):
+        """One member; its epochs are told by the scheduler's event stream."""
+        worker, member = get_worker(), pickle.loads(packed)
+        key = worker.get_current_task()
+
+        def tell(name: str, logs: dict) -> None:
+            task = worker.state.tasks.get(key)
+            if task is None or task.state == "cancelled":
+                raise CompetitionError(f"{name} is not wanted any more.")  # by a run that was stopped; nobody hears it
+            worker.log_event(self.topic, (name, {key: float(value) for key, value in logs.items()}))
+
+        with _ALONE:
+            claim_gpu()
+            return self.work(member, tell)
 
 
-_ALONE = Lock()  # Keras's state is the process's: a member that nobody waits for any more ends first
-
-
-def _train(work, member, topic: str):
-    """On a worker: one member; its epochs are told by the scheduler's event stream."""
-    worker = get_worker()
-    key = worker.get_current_task()
-
-    def tell(name: str, logs: dict) -> None:
-        task = worker.state.tasks.get(key)
-        if task is None or task.state == "cancelled":
-            raise CompetitionError(f"{name} is not wanted any more.")  # nobody hears it
-        worker.log_event(topic, (name, {key: float(value) for key, value in logs.items()}))
-
-    with _ALONE:
-        claim_gpu()
-        return work(member, tell)
+_ALONE = Lock()  # Keras's state is the process's: what nobody waits for any more ends first
 
 
 def _died(future) -> bool:

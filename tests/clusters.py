@@ -21,8 +21,9 @@ class LocalCluster:
     def __enter__(self):
         file = self.folder / "scheduler.json"
         self.scheduler = self._start(
-            "scheduler", "--scheduler-file", file, "--host", "127.0.0.1", "--port", "0", "--no-dashboard"
-        )
+            "scheduler", "--scheduler-file", file, "--host", "127.0.0.1", "--port", "0", "--no-dashboard",
+            folder=self.folder,  # where the package cannot be imported: no scheduler needs it
+        )  # fmt: skip
         while not (file.exists() and file.read_text()):
             assert self.scheduler.poll() is None, "no scheduler"
             time.sleep(0.1)
@@ -34,12 +35,12 @@ class LocalCluster:
             process.kill()
             process.wait()
 
-    def worker(self, *arguments, folder=ROOT, **environment):
-        """Start a worker in a folder; it joins within seconds."""
+    def worker(self, folder=ROOT, meter=None, **environment):
+        """Start a worker in a folder, perhaps with a meter around it; it joins within seconds."""
         flags = ("--nthreads", "1", "--no-nanny", "--no-dashboard", "--local-directory", self.folder)
-        if "--worker-port" not in arguments:
-            flags += ("--host", "127.0.0.1")
-        return self._start("worker", self.address, *flags, *arguments, folder=folder, **environment)
+        flags += meter.worker_flags() if meter else ("--host", "127.0.0.1")
+        scheduler = meter.scheduler_for(self.address) if meter else self.address
+        return self._start("worker", scheduler, *flags, folder=folder, **environment)
 
     def _start(self, *arguments, folder=ROOT, **environment):
         with (self.folder / f"{len(self.processes)}.log").open("w") as log:
@@ -55,24 +56,42 @@ class LocalCluster:
 
 
 class Meter:
-    """Forwards TCP connections to a port of this machine and counts their bytes, both ways."""
+    """Counts the bytes between a worker and all others, by forwarding the TCP connections either end opens.
+
+    Attributes:
+        to, back: bytes to the worker, and from it.
+    """
 
     def __init__(self):
-        self.server = socket.create_server(("127.0.0.1", 0))
-        self.port = self.server.getsockname()[1]
-        self.target, self.to, self.back = free_port(), 0, 0
-        threading.Thread(target=self._serve, daemon=True).start()
+        self.to = self.back = 0
+        self.port = free_port()
+        self.contact = self._forward(self.port, "to", "back")
 
-    def _serve(self):
-        while True:
-            near = self.server.accept()[0]
-            try:
-                far = socket.create_connection(("127.0.0.1", self.target))
-            except OSError:
-                near.close()
-                continue
-            threading.Thread(target=self._pump, args=(near, far, "to"), daemon=True).start()
-            threading.Thread(target=self._pump, args=(far, near, "back"), daemon=True).start()
+    def worker_flags(self):
+        """Lead connections to the worker through here."""
+        return ("--worker-port", self.port, "--listen-address", f"tcp://127.0.0.1:{self.port}",
+                "--contact-address", f"tcp://127.0.0.1:{self.contact}")  # fmt: skip
+
+    def scheduler_for(self, address):
+        """An address that leads the worker's own connections to the scheduler through here."""
+        return f"tcp://127.0.0.1:{self._forward(int(address.rsplit(':')[-1]), 'back', 'to')}"
+
+    def _forward(self, target, onward, backward):
+        server = socket.create_server(("127.0.0.1", 0))
+
+        def serve():
+            while True:
+                near = server.accept()[0]
+                try:
+                    far = socket.create_connection(("127.0.0.1", target))
+                except OSError:
+                    near.close()
+                    continue
+                threading.Thread(target=self._pump, args=(near, far, onward), daemon=True).start()
+                threading.Thread(target=self._pump, args=(far, near, backward), daemon=True).start()
+
+        threading.Thread(target=serve, daemon=True).start()
+        return server.getsockname()[1]
 
     def _pump(self, source, sink, way):
         try:
@@ -84,11 +103,6 @@ class Meter:
         finally:
             for end in (source, sink):
                 end.close()
-
-    def worker_flags(self):
-        """Flags that lead all connections to a worker through here."""
-        return ("--worker-port", self.target, "--listen-address", f"tcp://127.0.0.1:{self.target}",
-                "--contact-address", f"tcp://127.0.0.1:{self.port}")  # fmt: skip
 
 
 def free_port():

@@ -19,8 +19,10 @@ def locks(tmp_path, monkeypatch):
 
 
 def claim_and_wait(claimed):
-    claimed.put(free_gpu(2)[0])
+    number, lock = free_gpu(2)
+    claimed.put(number)
     time.sleep(600)
+    lock.close()
 
 
 def test_a_gpu_is_one_members_until_its_process_ends(locks):
