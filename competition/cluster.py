@@ -14,7 +14,9 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from importlib import import_module
 from operator import methodcaller
+from random import Random
 from threading import Lock
 from typing import Any
 from uuid import uuid4
@@ -29,6 +31,9 @@ from competition.runs import sources_sha256
 PATIENCE = 10  # seconds that a scheduler may take to answer
 TRANSFER = 120  # seconds that data or a result may take from machine to machine
 DEATHS = 3  # of its workers, before a member is held to be what kills them
+# Keras draws the seeds of layers from Python's own generator, and Dask's threads draw from it in between, to
+# estimate sizes by samples: three of four members began with other weights. Dask gets one of its own.
+import_module("dask.sizeof").random = Random()
 LOST = (OSError, TimeoutError, CancelledError, asyncio.CancelledError)
 
 
@@ -86,8 +91,7 @@ class Cluster:
 
     def _each(self, seat: "_Seat", members: list) -> Iterator:
         waiting, running, deaths = members[::-1], {}, Counter()  # running: future → its worker, its member
-        held = {}  # worker → the data it holds; these are admitted
-        said = False
+        fit, held, said = set(), {}, False  # workers that may have the data; those that have it, and where
         while waiting or running:
             present = self._workers()
             for future, (address, member) in list(running.items()):
@@ -100,8 +104,11 @@ class Cluster:
                     tqdm.write(f"Worker {address} is gone: {member.name} starts again on another one.")
                     waiting.append(member)
             held = {address: data for address, data in held.items() if address in present}
-            for address in sorted(present - held.keys() - self.refused):
-                data = self._admit(address, seat)
+            self.refused &= present
+            fit = (fit & present) | self._fitting(present - held.keys() - self.refused - fit)
+            if fit:  # one a round, so that the first begin while the others get it
+                address = fit.pop()
+                data = self._sent(address, seat)
                 if data is not None:
                     held[address] = data
             for address in sorted(held.keys() - {address for address, _ in running.values()})[: len(waiting)]:
@@ -114,10 +121,10 @@ class Cluster:
                     f"The cluster must have a worker that fits. Received: {len(present)}, all refused (see above). "
                     f"Next: {self.start}."
                 )
-            if not running and not said:
+            if not running and not fit and not said:
                 said = True
                 tqdm.write(f"Waiting for a worker. Next: {self.start}.")
-            for future in self._finished(running):
+            for future in self._finished(running, seconds=0 if fit else 1):
                 if future.status == "finished":
                     result = self._fetched(future)
                     if result is not None:
@@ -129,17 +136,17 @@ class Cluster:
             raise OSError("connection lost")  # Dask would connect again, but has dropped what was sent
         return set(self.client.nthreads())
 
-    def _finished(self, running: dict) -> list:
-        """The futures that came to an end, waiting a second for one.
+    def _finished(self, running: dict, seconds: float) -> list:
+        """The futures that came to an end, waiting so many seconds for one.
 
         Raises:
             CompetitionError, RuntimeError: a member failed, by a reason of its own.
         """
         if not running:
-            time.sleep(1)
+            time.sleep(seconds)
             return []
         with suppress(*LOST):  # the next round sees why
-            wait(list(running), timeout=1, return_when="FIRST_COMPLETED")
+            wait(list(running), timeout=seconds, return_when="FIRST_COMPLETED")
         ended = [future for future in running if future.done()]
         for future in ended:
             if future.status == "error" and not _died(future):
@@ -162,18 +169,27 @@ class Cluster:
         del running[future]
         future.release()
 
-    def _admit(self, address: str, seat: "_Seat"):
-        """Send the data to a worker that has the same libraries and sources; None where it has not, or died."""
-        answer = self.client.run(_facts, workers=[address], on_error="return").get(address)
-        if answer is None or isinstance(answer, OSError):
-            return None
-        if isinstance(answer, Exception):
-            return self._refuse(address, f"one that fails to import the package ({_line(answer)})")
-        wanted = _facts()
-        differences = [f"{name} {answer.get(name)} in place of {wanted.get(name)}"
-                       for name in sorted({*wanted, *answer}) if answer.get(name) != wanted.get(name)]  # fmt: skip
-        if differences:
-            return self._refuse(address, ", ".join(differences))
+    def _fitting(self, addresses: set[str]) -> set[str]:
+        """Those of some workers that have the same libraries and sources; the others are refused."""
+        if not addresses:
+            return set()
+        wanted, fitting = _facts(), set()
+        for address, answer in self.client.run(_facts, workers=list(addresses), on_error="return").items():
+            if isinstance(answer, OSError):
+                continue  # it died; if it is there again, so is the question
+            if isinstance(answer, Exception):
+                self._refuse(address, f"one that fails to import the package ({_line(answer)})")
+            elif answer != wanted:
+                self._refuse(address, ", ".join(
+                    f"{name} {answer.get(name)} in place of {wanted.get(name)}"
+                    for name in sorted({*wanted, *answer}) if answer.get(name) != wanted.get(name)
+                ))  # fmt: skip
+            else:
+                fitting.add(address)
+        return fitting
+
+    def _sent(self, address: str, seat: "_Seat"):
+        """The data on a worker, checked there; None where it arrived damaged, or the worker died."""
         try:
             data = self.client.scatter(seat, workers=[address], hash=False)
             self.client.submit(methodcaller("check"), data, workers=[address], pure=False).result(timeout=TRANSFER)
