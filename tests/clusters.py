@@ -69,7 +69,7 @@ class Meter:
 
     def worker_flags(self):
         """Lead connections to the worker through here."""
-        return ("--worker-port", self.port, "--listen-address", f"tcp://127.0.0.1:{self.port}",
+        return ("--listen-address", f"tcp://127.0.0.1:{self.port}",
                 "--contact-address", f"tcp://127.0.0.1:{self.contact}")  # fmt: skip
 
     def scheduler_for(self, address):

@@ -108,7 +108,7 @@ def step():
 
 
 def members():
-    """Four members of two epochs on the sample: side by side or not, and on a cluster of this machine's own."""
+    """Four members of six epochs on the sample: side by side or not, and on a cluster of this machine's own."""
     variants = {
         f"one after the other on {CORES} threads": ("--jobs", "1", "--threads", CORES),
         f"{CORES} single-threaded processes (the default)": ("--jobs", CORES),
@@ -117,7 +117,7 @@ def members():
     for _ in range(ROUNDS):
         for name, flags in variants.items():
             seconds[name].append(train_four(*flags)[0])
-    print(f"\nFour members on the sample, two epochs each, start-up included, best of {ROUNDS}")
+    print(f"\nFour members on the sample, six epochs each, start-up included, best of {ROUNDS}")
     for name, values in seconds.items():
         row(name, min(values), min(next(iter(seconds.values()))), "s")
     if importlib.util.find_spec("distributed") is None:
@@ -153,7 +153,7 @@ def on_a_cluster(workers):
 def train_four(*flags):
     """Seconds of the stage in which four members train, and the sum of their own."""
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "competition", "train", "--source", "sample", "--folds", "4", "--epochs", "2"]
+        command = [sys.executable, "-m", "competition", "train", "--source", "sample", "--folds", "4", "--epochs", "6"]
         command += ["--submissions", folder, *map(str, flags)]
         subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
         run = find_run(Folders(Path(folder), Path(folder)))
