@@ -18,8 +18,8 @@ help:  ## list the targets
 data: $(SETUP)  ## find, download or unpack the data, and check every value
 	@$(PYTHON) -m competition data $(ARGS)
 
-train: $(SETUP)  ## train the ensemble and write a submission (RECIPE=, JOBS=, NEW=1, TENSORBOARD=1, ARGS=)
-	@$(PYTHON) -m competition train $(if $(RECIPE),--recipe $(RECIPE)) $(if $(JOBS),--jobs $(JOBS)) $(if $(NEW),--new) $(if $(TENSORBOARD),--tensorboard) $(ARGS)
+train: $(SETUP)  ## train the ensemble and write a submission (RECIPE=, JOBS= or SCHEDULER=, NEW=1, TENSORBOARD=1, ARGS=)
+	@$(PYTHON) -m competition train $(if $(RECIPE),--recipe $(RECIPE)) $(if $(JOBS),--jobs $(JOBS)) $(if $(SCHEDULER),--scheduler $(SCHEDULER)) $(if $(NEW),--new) $(if $(TENSORBOARD),--tensorboard) $(ARGS)
 
 submit: $(SETUP)  ## send the newest complete run to Kaggle and wait for its score (RUN=, FILE=, ARGS=--force)
 	@$(PYTHON) -m competition submit $(if $(RUN),--run $(RUN)) $(if $(FILE),--file $(FILE)) $(ARGS)
@@ -49,7 +49,7 @@ test: lint  ## lint and the tests, under 3 minutes
 test-all: lint  ## everything that CI runs, under 30 minutes
 	@$(PYTHON) -m pytest -m "slow or not slow" $(ARGS)
 
-bench: $(SETUP)  ## measure reading, augmentation and the training step, as ratios
+bench: $(SETUP)  ## measure reading, augmentation, the training step and members side by side, as ratios
 	@$(PYTHON) -m tests.bench $(ARGS)
 
 lint: $(SETUP)  ## ruff: lint and format

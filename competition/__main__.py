@@ -55,7 +55,9 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--new", action="store_true", help="start a new run where an unfinished one could go on")
     sub.add_argument("--tensorboard", action="store_true", help="also write TensorBoard logs into the run's folder")
     where = sub.add_argument_group("where the work runs (changes no setting of the run)")
-    where.add_argument("--jobs", type=int, help="members that train at once (default: what suits the machine)")
+    engine = where.add_mutually_exclusive_group()
+    engine.add_argument("--jobs", type=int, help="members that train at once (default: what suits the machine)")
+    engine.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask cluster that trains them, tcp://host:8786")
     where.add_argument("--threads", type=int, default=1, help="of one member on a CPU (default: 1)")
     precisions = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
     where.add_argument("--precision", choices=precisions, default="auto")
@@ -115,6 +117,10 @@ def make_train(options, folders: Folders) -> None:
 
     if options.tensorboard and importlib.util.find_spec("tensorboard") is None:
         raise CompetitionError("TENSORBOARD=1 needs the package. Received: none. Next: pip install tensorboard.")
+    if options.tensorboard and options.scheduler:
+        raise CompetitionError(
+            "TENSORBOARD=1 logs what trains on this machine. Received: SCHEDULER= as well. Next: one without the other."
+        )
     setup = choose_setup(options.precision, options.jit_compile, options.threads)
     pipeline.train(
         folders,
@@ -125,6 +131,7 @@ def make_train(options, folders: Folders) -> None:
         options.jobs,
         options.new,
         options.tensorboard,
+        options.scheduler,
     )
 
 

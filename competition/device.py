@@ -93,26 +93,40 @@ def prepare(setup: Setup, seed: int) -> None:
 def claim_gpu() -> TextIOWrapper | None:
     """Of several GPUs, let this process compute on one that no other process has claimed (TensorFlow only).
 
-    It must not have computed before. A claim is a file lock: the system drops it when the process ends,
-    however it ends. Where all GPUs are claimed, they are shared.
+    It must not have computed before.
 
     Returns:
-        The lock, which holds as long as something refers to it: functools.cache does.
+        The claim, which holds as long as something refers to it: functools.cache does.
     """
     found = gpus()
     if BACKEND != "tensorflow" or len(found) < 2:
         return None
-    for number, gpu in enumerate(found):
-        lock = (Path(tempfile.gettempdir()) / f"competition-gpu{number}-{os.getuid()}.lock").open("w")
+    number, lock = free_gpu(len(found))
+    tf.config.set_visible_devices(found[number], "GPU")
+    return lock
+
+
+def free_gpu(count: int) -> tuple[int, TextIOWrapper | None]:
+    """Claim one of the GPUs that this process sees.
+
+    A claim is a file lock: the system drops it when the process ends, however it ends. It is of the GPU's
+    name in CUDA_VISIBLE_DEVICES where that is set, so that processes that see different GPUs agree.
+
+    Returns:
+        The number among those seen, and the lock; None where all are claimed, and so shared.
+    """
+    seen = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    names = [name.strip() for name in seen.split(",")] if seen else [str(number) for number in range(count)]
+    for number, name in enumerate(names[:count]):
+        name = re.sub(r"[^\w-]", "_", name)
+        lock = (Path(tempfile.gettempdir()) / f"competition-gpu-{name}-{os.getuid()}.lock").open("w")
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             lock.close()
             continue
-        tf.config.set_visible_devices(gpu, "GPU")
-        return lock
-    tf.config.set_visible_devices(found[os.getpid() % len(found)], "GPU")
-    return None
+        return number, lock
+    return os.getpid() % count, None
 
 
 def gpus() -> list:
@@ -130,12 +144,13 @@ def gpus() -> list:
 
 def describe(setup: Setup) -> dict:
     """Hardware and library versions, for the manifest."""
+    return {"hardware": hardware(), "setup": asdict(setup), "versions": versions()}
+
+
+def versions() -> dict[str, str | None]:
+    """Python's version and those of the libraries that compute."""
     packages = (BACKEND, "keras", "numpy", "pandas", "scikit-learn", "albumentations", "opencv-python-headless")
-    return {
-        "hardware": hardware(),
-        "setup": asdict(setup),
-        "versions": {"python": platform.python_version(), **{name: _version(name) for name in packages}},
-    }
+    return {"python": platform.python_version(), **{name: _version(name) for name in packages}}
 
 
 def hardware() -> str:

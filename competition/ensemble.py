@@ -1,19 +1,17 @@
-"""Which members there are, where each runs, and how their probabilities become one answer."""
+"""Which members there are, and how their probabilities become one answer."""
 
-import os
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+import importlib.util
 from dataclasses import dataclass
-from multiprocessing import Manager
+from pathlib import Path
 
 import numpy as np
-from joblib import Parallel, delayed
 
 from competition import scoring
 from competition.config import Config
-from competition.device import BACKEND, Setup, claim_gpu, gpus
-from competition.digits import Digits
+from competition.device import Setup, hardware
+from competition.digits import Digits, content_hash
+from competition.engines import Engine, Tell, choose_processes
+from competition.errors import CompetitionError
 from competition.folds import Member, plan_members
 from competition.progress import Progress
 from competition.runs import MemberResult, Run
@@ -37,23 +35,72 @@ class Answer:
     variant: int
 
 
-def choose_jobs(setup: Setup) -> tuple[int, str]:
-    """How many members train at once on this machine, and why."""
-    if gpus():
-        count = len(gpus()) if BACKEND == "tensorflow" else 1
-        return count, "one GPU trains one member at a time"
-    cores = len(os.sched_getaffinity(0))
-    return max(1, cores // max(1, setup.threads)), (
-        "single-threaded members side by side use the cores better than one member on all of them"
-    )
+@dataclass(frozen=True)
+class Training:
+    """What all members of a run share; a worker of a cluster gets it once.
+
+    Attributes:
+        test: their pixels alone are used.
+        tensorboard: folder for TensorBoard's logs; None writes none.
+    """
+
+    config: Config
+    setup: Setup
+    train: Digits
+    test: Digits
+    tensorboard: Path | None = None
+
+    def __call__(self, member: Member, tell: Tell) -> tuple[str, MemberResult]:
+        """Train one member, wherever this is called."""
+        result = train_member(
+            self.config,
+            self.setup,
+            member.seed,
+            self.train,
+            member.rows,
+            self.test.images,
+            lambda logs: tell(member.name, logs),
+            self.tensorboard and self.tensorboard / member.name,
+        )
+        result.facts["hardware"] = hardware()
+        return member.name, result
+
+    def check(self) -> None:
+        """Raise CompetitionError where the digits are not those that the hashes say."""
+        for digits in (self.train, self.test):
+            found = content_hash(digits.images, digits.labels)
+            if found != digits.sha256:
+                raise CompetitionError(f"data of content {found[:12]} in place of {digits.sha256[:12]}")
+
+
+def choose_engine(setup: Setup, jobs: int | None = None, scheduler: str | None = None) -> Engine:
+    """Where members run.
+
+    Args:
+        jobs: how many processes on this machine; None takes what suits it.
+        scheduler: address of a Dask scheduler whose workers take the members instead.
+
+    Raises:
+        CompetitionError: there is no such scheduler, or no dask here.
+    """
+    if scheduler is None:
+        return choose_processes(setup, jobs)
+    if importlib.util.find_spec("distributed") is None:
+        raise CompetitionError(
+            "SCHEDULER= needs the package dask. Received: none. Next: pip install 'dask[distributed]>=2025.1,<2027'."
+        )
+    from competition.cluster import Cluster
+
+    return Cluster(scheduler)
 
 
 def train_members(
-    run: Run, config: Config, setup: Setup, train: Digits, test: Digits, jobs: int, tensorboard: bool = False
+    run: Run, config: Config, setup: Setup, train: Digits, test: Digits, engine: Engine, tensorboard: bool = False
 ) -> list:
-    """Train the members that the run does not hold yet, several at once, and keep each as it finishes.
+    """Train the members that the run does not hold yet, and keep each as it finishes.
 
     Args:
+        engine: where they run.
         tensorboard: whether Keras also writes TensorBoard logs, into the run's folder tensorboard/.
 
     Returns:
@@ -62,22 +109,15 @@ def train_members(
     members = plan_members(config, train.labels)
     results = {member.name: run.load_member(member.name) for member in members}
     missing = [member for member in members if results[member.name] is None]
+    training = Training(config, setup, train, test, run.path / "tensorboard" if tensorboard else None)
     progress = Progress(len(members), len(members) - len(missing), config.epochs)
-    jobs = max(1, min(jobs, len(missing)))
-    with _reports(progress, jobs) as report:
-        work = (
-            delayed(_train)(
-                member, config, setup, train, test.images, report, jobs > 1,
-                run.path / "tensorboard" / member.name if tensorboard else None,
-            )
-            for member in missing
-        )  # fmt: skip
-        finished = Parallel(n_jobs=jobs, return_as="generator_unordered")(work)
-        for name, result in finished:
+    try:
+        for name, result in engine.each(training, missing, progress.epoch):
             run.store_member(name, result)
             results[name] = result
             progress.member(name, result.facts, _accuracy_so_far(members, results))
-    progress.close()
+    finally:
+        progress.close()
     return [results[member.name] for member in members]
 
 
@@ -118,16 +158,6 @@ def score(labels, answer: Answer, results: list[MemberResult], repeats: int) -> 
     }
 
 
-def _train(member: Member, config, setup, train: Digits, test_images, report, side_by_side, tensorboard):
-    if side_by_side:
-        claim_gpu()
-
-    def tell(logs):
-        report((member.name, logs))
-
-    return member.name, train_member(config, setup, member.seed, train, member.rows, test_images, tell, tensorboard)
-
-
 def _accuracy_so_far(members, results) -> float:
     right = rows = 0
     for member in members:
@@ -136,25 +166,3 @@ def _accuracy_so_far(members, results) -> float:
             right += result.facts["accuracy"] * len(member.rows[1])
             rows += len(member.rows[1])
     return right / rows
-
-
-@contextmanager
-def _reports(progress: Progress, jobs: int) -> Iterator:
-    """A function that carries a member's epochs to the progress line, from whatever process it runs in."""
-    if jobs <= 1:
-        yield lambda message: progress.epoch(*message)
-        return
-    with Manager() as manager:
-        messages = manager.Queue()
-
-        def listen():
-            while (message := messages.get()) is not None:
-                progress.epoch(*message)
-
-        listener = threading.Thread(target=listen, daemon=True)
-        listener.start()
-        try:
-            yield messages.put
-        finally:
-            messages.put(None)
-            listener.join()

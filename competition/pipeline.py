@@ -18,6 +18,7 @@ def train(
     jobs: int | None = None,
     new: bool = False,
     tensorboard: bool = False,
+    scheduler: str | None = None,
 ) -> runs.Run:
     """Turn the digits into a checked submission, with a score to believe.
 
@@ -30,6 +31,7 @@ def train(
         jobs: how many members train at once; None takes what suits the machine.
         new: start a new run even where an unfinished one of the same could go on.
         tensorboard: also write TensorBoard logs into the run's folder.
+        scheduler: of a Dask cluster that trains the members; None trains them on this machine.
 
     Returns:
         The complete run.
@@ -38,14 +40,14 @@ def train(
         CompetitionError: the data or the settings cannot be used.
     """
     clock = Clock()
+    engine = ensemble.choose_engine(setup, jobs, scheduler)
     digits = data.load(folders, source)
     config = choose_config(recipe, digits.source, settings or {})
     run = runs.open_run(folders, config, manifest_of(config, digits, setup), new)
     clock.lap("data")
 
-    jobs, reason = (jobs, "as asked") if jobs else ensemble.choose_jobs(setup)
-    print(f"{config.members} members on {digits.source} data, {jobs} at once ({reason}), {setup.precision}.")
-    members = ensemble.train_members(run, config, setup, digits.train, digits.test, jobs, tensorboard)
+    print(f"{config.members} members on {digits.source} data, {engine.describe()}, {setup.precision}.")
+    members = ensemble.train_members(run, config, setup, digits.train, digits.test, engine, tensorboard)
     clock.lap("members")
 
     answer = ensemble.combine(config, digits.train, members)

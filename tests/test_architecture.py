@@ -11,13 +11,14 @@ from competition.folders import PACKAGE, ROOT
 FLOORS = (
     ("errors", "config", "scoring", "files", "folders", "kaggle_failures"),
     ("digits", "folds", "augment", "submission", "runs", "kaggle_cli", "device", "models", "progress", "pictures"),
-    ("training", "data", "history", "kernel", "figures", "page"),
+    ("training", "engines", "cluster", "data", "history", "kernel", "figures", "page"),
     ("ensemble", "provenance", "remote", "report", "compare", "predict"),
     ("pipeline", "leaderboard"),
     ("__main__", "kernel_template"),
 )
 FLOOR = {module: number for number, modules in enumerate(FLOORS) for module in modules}
-KERAS = {"device", "models", "training", "ensemble", "predict", "pipeline"}  # these, or what they import, load Keras
+# These, or what they import, load Keras.
+KERAS = {"device", "models", "training", "engines", "cluster", "ensemble", "predict", "pipeline"}
 # `config` raises CompetitionError, and files of floor 0 may use that one name.
 BASEMENT = "errors"
 

@@ -1,9 +1,10 @@
 """`make bench`: everything that the README says about speed, measured side by side in one run.
 
-`make bench ARGS=reading` (or step, augmentation) measures one part. Ratios are what counts: the machine may be
+`make bench ARGS=reading` (or step, augmentation, members) measures one part. Ratios are what counts: the machine may be
 shared, its neighbours may change.
 """
 
+import importlib.util
 import os
 import subprocess
 import sys
@@ -18,6 +19,8 @@ from competition.config import Config
 from competition.data import obtain
 from competition.digits import read_digits
 from competition.folders import ROOT, Folders
+from competition.folds import member_names
+from competition.runs import find_run
 from tests.bench import nets
 
 ROUNDS = 3
@@ -105,6 +108,60 @@ def step():
         row("the plain net in PyTorch, bfloat16", float(measure("torch", 0)[0]) * 1e3, ours * 1e3, "ms")
 
 
+def members():
+    """Four members of six epochs on the sample: side by side or not, and on a cluster of this machine's own."""
+    variants = {
+        f"one after the other on {CORES} threads": ("--jobs", "1", "--threads", CORES),
+        f"{CORES} single-threaded processes (the default)": ("--jobs", CORES),
+    }
+    seconds = {name: [] for name in variants}
+    for _ in range(ROUNDS):
+        for name, flags in variants.items():
+            seconds[name].append(train_four(*flags)[0])
+    print(f"\nFour members on the sample, six epochs each, start-up included, best of {ROUNDS}")
+    for name, values in seconds.items():
+        row(name, min(values), min(next(iter(seconds.values()))), "s")
+    if importlib.util.find_spec("distributed") is None:
+        print("  Dask is not installed: no cluster measured (pip install -r tests/requirements.txt)")
+        return
+    alone = None
+    for workers in (1, 2):
+        spent, own, meter, memory = on_a_cluster(workers)
+        alone = alone or spent
+        row(f"a Dask cluster of {workers} single-threaded", spent, alone, "s")
+        start = spent - own / workers
+        print(
+            f"    {start:.1f} s of that are start-up; {meter.to / 1e6:.2f} MB to the first worker, "
+            f"{meter.back / 1e6:.2f} MB from it; {memory / 1e3:.0f} MB of memory a worker"
+        )
+
+
+def on_a_cluster(workers):
+    """Seconds of the members and of their training alone, a meter around a worker, and its peak memory in kB."""
+    from tests.clusters import LocalCluster, Meter
+
+    with tempfile.TemporaryDirectory() as folder, LocalCluster(Path(folder)) as cluster:
+        meter = Meter()
+        first = cluster.worker(meter=meter)
+        for _ in range(workers - 1):
+            cluster.worker()
+        time.sleep(8)  # they join
+        spent, own = train_four("--scheduler", cluster.address)
+        status = Path(f"/proc/{first.pid}/status").read_text()
+        return spent, own, meter, int(status.split("VmHWM:")[1].split()[0])
+
+
+def train_four(*flags):
+    """Seconds of the stage in which four members train, and the sum of their own."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "competition", "train", "--source", "sample", "--folds", "4", "--epochs", "6"]
+        command += ["--submissions", folder, *map(str, flags)]
+        subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+        run = find_run(Folders(Path(folder), Path(folder)))
+        own = [run.load_member(name).facts["seconds"] for name in member_names(run.config)]
+        return run.manifest["seconds"]["members"], sum(own)
+
+
 def measure(variant, threads, processes=1):
     """Seconds an image (or GFLOP/s) of each of some simultaneous processes."""
     command = [sys.executable, "-m", "tests.bench.nets", variant, str(threads)]
@@ -121,6 +178,6 @@ def row(name, value, against, unit):
 
 
 if __name__ == "__main__":
-    parts = {"reading": reading, "augmentation": augmentation, "step": step}
+    parts = {"reading": reading, "augmentation": augmentation, "step": step, "members": members}
     for part in sys.argv[1:] or parts:
         parts[part]()

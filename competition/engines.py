@@ -1,0 +1,101 @@
+"""Where members run on this machine: one after the other in this process, or side by side in several."""
+
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing import Manager
+from typing import Any, Protocol
+
+from joblib import Parallel, cpu_count, delayed
+
+from competition.device import BACKEND, Setup, claim_gpu, gpus
+
+Tell = Callable[[str, dict], None]  # a member's name and Keras's logs of an epoch
+Work = Callable[[Any, Tell], Any]  # trains one member
+
+
+class Engine(Protocol):
+    """A place where members run. Which one it is changes nothing of the answer."""
+
+    def describe(self) -> str:
+        """What was chosen, and why."""
+
+    def each(self, work: Work, members: Iterable, tell: Tell) -> Iterator:
+        """Call `work(member, tell)` for every member; yield what it returns as each finishes, in any order."""
+
+
+@dataclass(frozen=True)
+class Processes:
+    """This machine: `jobs` processes, or this one alone.
+
+    A process computes on as many threads as the setup says (one, unless asked), so that processes × threads
+    is the number of cores; and on one GPU of its own, where there are several.
+    """
+
+    jobs: int
+    reason: str
+
+    def describe(self) -> str:
+        """What was chosen, and why."""
+        return f"{self.jobs} at once ({self.reason})"
+
+    def each(self, work: Work, members: Iterable, tell: Tell) -> Iterator:
+        """Call `work(member, tell)` for every member; yield what it returns as each finishes."""
+        members = list(members)
+        jobs = max(1, min(self.jobs, len(members)))
+        if jobs == 1:
+            yield from (work(member, tell) for member in members)
+            return
+        with _carried(tell) as carry:
+            calls = (delayed(_on_a_gpu)(work, member, carry) for member in members)
+            yield from Parallel(n_jobs=jobs, return_as="generator_unordered")(calls)
+
+
+def choose_processes(setup: Setup, jobs: int | None = None) -> Processes:
+    """As many as asked, or what measures fastest: a member a GPU, or a member a core.
+
+    Single-threaded members side by side beat one member on all cores because a step's small layers leave
+    cores idle: `make bench ARGS=members` measures both on the machine at hand.
+    """
+    if jobs:
+        return Processes(jobs, "as asked")
+    if gpus():
+        count = len(gpus()) if BACKEND == "tensorflow" else 1
+        return Processes(count, "one GPU trains one member at a time")
+    reason = "single-threaded members side by side use the cores better than one member on all of them"
+    return Processes(max(1, cpu_count() // max(1, setup.threads)), reason)
+
+
+def _on_a_gpu(work: Work, member, tell: Tell):
+    claim_gpu()
+    return work(member, tell)
+
+
+@contextmanager
+def _carried(tell: Tell) -> Iterator[Tell]:
+    """`tell` for other processes: what they say arrives here by a queue."""
+    with Manager() as manager:
+        messages = manager.Queue()
+
+        def listen():
+            while (message := messages.get()) is not None:
+                tell(*message)
+
+        listener = threading.Thread(target=listen, daemon=True)
+        listener.start()
+        try:
+            yield _Put(messages)
+        finally:
+            messages.put(None)
+            listener.join()
+
+
+@dataclass(frozen=True)
+class _Put:
+    """A `tell` that can be sent to another process."""
+
+    messages: Any
+
+    def __call__(self, name: str, logs: dict) -> None:
+        self.messages.put((name, logs))

@@ -1,0 +1,110 @@
+"""A real Dask cluster on this machine: a scheduler and workers, each a process of its own."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+from competition.folders import ROOT
+
+
+class LocalCluster:
+    """A scheduler, and the workers that `worker` starts; leaving the block ends them all."""
+
+    def __init__(self, folder: Path):
+        self.folder, self.processes = folder, []
+
+    def __enter__(self):
+        file = self.folder / "scheduler.json"
+        self.scheduler = self._start(
+            "scheduler", "--scheduler-file", file, "--host", "127.0.0.1", "--port", "0", "--no-dashboard",
+            folder=self.folder,  # where the package cannot be imported: no scheduler needs it
+        )  # fmt: skip
+        while not (file.exists() and file.read_text()):
+            assert self.scheduler.poll() is None, "no scheduler"
+            time.sleep(0.1)
+        self.address = json.loads(file.read_text())["address"]
+        return self
+
+    def __exit__(self, *_):
+        for process in self.processes:
+            process.kill()
+            process.wait()
+
+    def worker(self, folder=ROOT, meter=None, **environment):
+        """Start a worker in a folder, perhaps with a meter around it; it joins within seconds."""
+        flags = ("--nthreads", "1", "--no-nanny", "--no-dashboard", "--local-directory", self.folder)
+        flags += meter.worker_flags() if meter else ("--host", "127.0.0.1")
+        scheduler = meter.scheduler_for(self.address) if meter else self.address
+        return self._start("worker", scheduler, *flags, folder=folder, **environment)
+
+    def _start(self, *arguments, folder=ROOT, **environment):
+        with (self.folder / f"{len(self.processes)}.log").open("w") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "dask", *map(str, arguments)],
+                stdout=log,
+                stderr=log,
+                cwd=folder,
+                env={**os.environ, **environment},
+            )
+        self.processes.append(process)
+        return process
+
+
+class Meter:
+    """Counts the bytes between a worker and all others, by forwarding the TCP connections either end opens.
+
+    Attributes:
+        to, back: bytes to the worker, and from it.
+    """
+
+    def __init__(self):
+        self.to = self.back = 0
+        self.port = free_port()
+        self.contact = self._forward(self.port, "to", "back")
+
+    def worker_flags(self):
+        """Lead connections to the worker through here."""
+        return ("--listen-address", f"tcp://127.0.0.1:{self.port}",
+                "--contact-address", f"tcp://127.0.0.1:{self.contact}")  # fmt: skip
+
+    def scheduler_for(self, address):
+        """An address that leads the worker's own connections to the scheduler through here."""
+        return f"tcp://127.0.0.1:{self._forward(int(address.rsplit(':')[-1]), 'back', 'to')}"
+
+    def _forward(self, target, onward, backward):
+        server = socket.create_server(("127.0.0.1", 0))
+
+        def serve():
+            while True:
+                near = server.accept()[0]
+                try:
+                    far = socket.create_connection(("127.0.0.1", target))
+                except OSError:
+                    near.close()
+                    continue
+                threading.Thread(target=self._pump, args=(near, far, onward), daemon=True).start()
+                threading.Thread(target=self._pump, args=(far, near, backward), daemon=True).start()
+
+        threading.Thread(target=serve, daemon=True).start()
+        return server.getsockname()[1]
+
+    def _pump(self, source, sink, way):
+        try:
+            while data := source.recv(1 << 16):
+                setattr(self, way, getattr(self, way) + len(data))
+                sink.sendall(data)
+        except OSError:
+            pass
+        finally:
+            for end in (source, sink):
+                end.close()
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]
