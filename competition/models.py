@@ -30,6 +30,9 @@ class StandardizedConv2D(layers.Layer):
     normalization, and convolution, bias and ReLU become one oneDNN operation. In the time of 12 epochs with
     batch normalization 24 of these reach fewer errors.
 
+    The kernel is kept as a matrix (height · width · channels, filters): the shape in which Muon, Keras's
+    optimizer for matrices, takes it.
+
     Args:
         filters: output channels.
         kernel_size: side of the square kernel.
@@ -43,18 +46,19 @@ class StandardizedConv2D(layers.Layer):
 
     def build(self, input_shape):
         """Create kernel, gain and bias, in float32 whatever the precision of the computation."""
-        shape = (self.kernel_size, self.kernel_size, input_shape[-1], self.filters)
-        self.fan_in = shape[0] * shape[1] * shape[2]
+        self.fan_in = self.kernel_size**2 * input_shape[-1]
+        shape = (self.fan_in, self.filters)
         self.kernel = self.add_weight(name="kernel", shape=shape, initializer="he_normal", autocast=False)
         self.gain = self.add_weight(name="gain", shape=(self.filters,), initializer="ones", autocast=False)
         self.bias = self.add_weight(name="bias", shape=(self.filters,), initializer="zeros", autocast=False)
 
     def standardized_kernel(self):
-        """The kernel that an ordinary convolution would need to do the same."""
-        mean = ops.mean(self.kernel, axis=(0, 1, 2), keepdims=True)
-        variance = ops.var(self.kernel, axis=(0, 1, 2), keepdims=True)
+        """The kernel (height, width, channels, filters) that an ordinary convolution would need to do the same."""
+        mean = ops.mean(self.kernel, axis=0)
+        variance = ops.var(self.kernel, axis=0)
         # 1.7 ≈ sqrt(2 / (1 - 1/π)): what a ReLU takes from the standard deviation of a normal variable
-        return (self.kernel - mean) * ops.rsqrt(variance * self.fan_in + 1e-4) * (1.7 * self.gain)
+        kernel = (self.kernel - mean) * (ops.rsqrt(variance * self.fan_in + 1e-4) * 1.7 * self.gain)
+        return ops.reshape(kernel, (self.kernel_size, self.kernel_size, -1, self.filters))
 
     def call(self, x):
         """Shape (batch, height, width, channels) in, (batch, height', width', filters) out."""

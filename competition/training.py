@@ -83,12 +83,21 @@ def train_member(
 def compiled_model(config: Config, setup: Setup, steps: int) -> keras.Model:
     """The model with its loss and optimizer.
 
-    The learning rate climbs and falls linearly ("slanted triangle", Howard and Ruder 2018); falling to zero
-    makes the last weights the good ones.
+    Muon (Jordan 2024, https://kellerjordan.github.io/posts/muon/) makes every step of a weight matrix
+    orthogonal: 16 epochs of it bring the training loss as far down as 24 of Adam. Gains, biases and logits
+    are Adam's, at 0.4 of the rate. The learning rate climbs and falls linearly ("slanted triangle", Howard
+    and Ruder 2018); falling to zero makes the last weights the good ones.
     """
     model = build_model(config)
     model.compile(
-        keras.optimizers.Adam(Triangle(config.learning_rate, config.warmup, steps * config.epochs), beta_2=0.99),
+        keras.optimizers.Muon(
+            Triangle(config.learning_rate, config.warmup, steps * config.epochs),
+            exclude_layers=["logits"],
+            adam_lr_ratio=0.4,
+            adam_beta_2=0.99,
+            weight_decay=None,
+            adam_weight_decay=None,
+        ),
         keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=config.label_smoothing),
         metrics=["accuracy"],
         jit_compile=setup.jit_compile,

@@ -8,7 +8,14 @@ from competition import config as settings
 from competition.config import Config
 from competition.device import choose_setup, prepare
 from competition.models import ARCHITECTURES, StandardizedConv2D, build_model, with_plain_layers
-from competition.training import EarlyStopping, Triangle, _shifted, augmented_batches, predict_probabilities
+from competition.training import (
+    EarlyStopping,
+    Triangle,
+    _shifted,
+    augmented_batches,
+    compiled_model,
+    predict_probabilities,
+)
 
 
 def test_every_named_architecture_can_be_built():
@@ -28,7 +35,7 @@ def test_standardized_convolution_by_hand():
     prepare(choose_setup("float32"), 0)
     layer = StandardizedConv2D(1, 2, padding="valid")
     layer.build((None, 2, 2, 1))
-    layer.set_weights([np.array([5.0, 3, 1, -1]).reshape(2, 2, 1, 1), np.array([2.0]), np.array([0.25])])
+    layer.set_weights([np.array([[5.0], [3], [1], [-1]]), np.array([2.0]), np.array([0.25])])
     image = np.array([1.0, 0, 0, 0.5], np.float32).reshape(1, 2, 2, 1)
     # mean 2, variance 5, fan-in 4: 5 - 2 = 3 and -1 - 2 = -3, over sqrt(5·4 + 1e-4), times 1.7·2
     expected = (3 * 1 - 3 * 0.5) / (20 + 1e-4) ** 0.5 * 3.4 + 0.25
@@ -67,6 +74,18 @@ def test_the_learning_rate_is_a_triangle():
     rate = Triangle(peak=1.0, warmup=0.25, steps=8)
     measured = [float(rate(step)) for step in range(8)]
     assert measured == pytest.approx([0.25, 0.75, 11 / 12, 9 / 12, 7 / 12, 5 / 12, 3 / 12, 1 / 12])
+
+
+def test_a_step_of_a_weight_matrix_is_nearly_orthogonal(few):
+    """Muon's, that is; Adam's has a few large singular values and many small ones."""
+    setup = choose_setup("float32")
+    prepare(setup, 0)
+    model = compiled_model(Config(warmup=0.0), setup, steps=1)
+    kernel = next(layer for layer in model.layers if isinstance(layer, StandardizedConv2D)).kernel
+    before = np.array(kernel)
+    model.train_on_batch(few.images[:64], np.eye(10)[few.labels[:64]])
+    singular = np.linalg.svd(np.array(kernel) - before, compute_uv=False)
+    assert np.median(singular) > 0.5 * singular.max()
 
 
 class Epochs:
