@@ -2,12 +2,13 @@
 
 import importlib.util
 import multiprocessing
-import time
+import os
+import signal
 
 import pytest
 
 from competition import device, engines, ensemble
-from competition.device import Setup, free_gpu
+from competition.device import Setup, claim_gpu, free_gpu
 from competition.errors import CompetitionError
 
 
@@ -18,26 +19,41 @@ def locks(tmp_path, monkeypatch):
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
 
 
-def claim_and_wait(claimed):
+def claim_until_told(ours, theirs):
+    ours.close()
     number, lock = free_gpu(2)
-    claimed.put(number)
-    time.sleep(600)
+    theirs.send(number)
+    theirs.recv()  # ends with the test, however that ends
     lock.close()
 
 
 def test_a_gpu_is_one_members_until_its_process_ends(locks):
     context = multiprocessing.get_context("fork")  # another process, without loading TensorFlow again
-    claimed = context.SimpleQueue()
-    other = context.Process(target=claim_and_wait, args=(claimed,), daemon=True)
+    ours, theirs = context.Pipe()
+    other = context.Process(target=claim_until_told, args=(ours, theirs), daemon=True)
     other.start()
-    assert claimed.get() == 0
+    theirs.close()
+    assert ours.poll(60) and ours.recv() == 0
     number, lock = free_gpu(2)
     assert number == 1 and lock is not None
     assert free_gpu(2)[1] is None  # none is left: shared
     other.kill()
-    other.join()
+    other.join(60)
     number, lock = free_gpu(2)
     assert number == 0 and lock is not None
+
+
+@pytest.mark.skipif(device.BACKEND != "tensorflow", reason="others take the GPUs as they are")
+def test_a_process_computes_on_the_gpu_that_it_claims(locks, monkeypatch):
+    """Without GPUs: what TensorFlow would be told."""
+    told = []
+    monkeypatch.setattr(device, "gpus", lambda: ["GPU:0", "GPU:1"])
+    monkeypatch.setattr(device.tf.config, "set_visible_devices", lambda gpu, kind: told.append((gpu, kind)))
+    first = claim_gpu.__wrapped__()  # held, as functools.cache holds it
+    second = claim_gpu.__wrapped__()
+    assert told == [("GPU:0", "GPU"), ("GPU:1", "GPU")] and first and second
+    monkeypatch.setattr(device, "gpus", lambda: ["GPU:0"])
+    assert claim_gpu.__wrapped__() is None and len(told) == 2
 
 
 def test_claims_are_of_the_gpus_that_a_process_sees(locks, monkeypatch):
@@ -51,12 +67,22 @@ def test_claims_are_of_the_gpus_that_a_process_sees(locks, monkeypatch):
     assert free_gpu(2)[1] is None
 
 
-def test_processes_times_threads_fill_the_machine(monkeypatch):
+@pytest.mark.parametrize(
+    ("threads", "jobs", "processes"),
+    ((1, None, 4), (2, None, 2), (3, None, 1), (4, None, 1), (9, None, 1), (0, None, 1), (1, 2, 2), (1, 8, 8)),
+)
+def test_processes_times_threads_fill_the_machine(monkeypatch, threads, jobs, processes):
+    """0 threads are all of them; what is asked is done, and said."""
     monkeypatch.setattr(engines, "gpus", list)
-    cores = engines.cpu_count()
-    assert engines.choose_processes(Setup("float32", False, 1)).jobs == cores
-    assert engines.choose_processes(Setup("float32", False, cores)).jobs == 1
-    assert engines.choose_processes(Setup("float32", False, 1), jobs=3).describe() == "3 at once (as asked)"
+    monkeypatch.setattr(engines, "cpu_count", lambda: 4)
+    chosen = engines.choose_processes(Setup("float32", False, threads), jobs)
+    assert chosen.jobs == processes and chosen.describe().startswith(f"{processes} at once (")
+    assert jobs is None or chosen.describe().endswith("(as asked; threads of each: 1, cores: 4)")
+
+
+def test_no_jobs_are_no_choice():
+    with pytest.raises(CompetitionError, match=r"JOBS is 1 or more\. Received: 0"):
+        engines.choose_processes(Setup("float32", False, 1), jobs=0)
 
 
 def test_one_process_a_gpu(monkeypatch):
@@ -77,6 +103,16 @@ def test_every_member_answers_and_is_heard(jobs):
 def echo(member, tell):
     tell(str(member), {"epoch": member})
     return member**2
+
+
+@pytest.mark.slow
+def test_a_killed_process_is_one_line():
+    with pytest.raises(CompetitionError, match="Received: one was killed"):
+        list(engines.Processes(2, "").each(die, range(3), print))
+
+
+def die(member, tell):
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def test_a_missing_dask_is_said(monkeypatch):
