@@ -4,12 +4,17 @@ import importlib.util
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import pytest
 
 from competition import device, engines, ensemble
 from competition.device import Setup, claim_gpu, free_gpu
 from competition.errors import CompetitionError
+from competition.folders import ROOT
 
 
 @pytest.fixture
@@ -113,6 +118,44 @@ def test_a_killed_process_is_one_line():
 
 def die(member, tell):
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.slow
+def test_ctrl_c_is_one_line_and_leaves_no_process(tmp_path):
+    """As a terminal sends it: to the command and to all processes that it started."""
+    pytest.importorskip("tensorboard", reason="pip install tensorboard")  # its logs tell that members train
+    arguments = ("--source", "sample", "--epochs", "10000", "--jobs", "2", "--tensorboard", "--submissions", tmp_path)
+    command = subprocess.Popen(
+        [sys.executable, "-m", "competition", "train", *map(str, arguments)],
+        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    try:
+        end = time.monotonic() + 600
+        while len(list(tmp_path.glob("*/tensorboard/*"))) < 2:
+            assert command.poll() is None and time.monotonic() < end, "no two members train"
+            time.sleep(0.1)
+        os.killpg(command.pid, signal.SIGINT)
+        _, error = command.communicate(timeout=600)
+        assert command.returncode == 130 and error.strip().startswith("Stopped.") and error.count("\n") == 2, error
+        while left := session_of(command.pid):
+            assert time.monotonic() < end, left
+            time.sleep(0.1)
+    finally:
+        if session_of(command.pid):
+            os.killpg(command.pid, signal.SIGKILL)
+
+
+def session_of(leader):
+    """The command lines of the living processes of a session."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            state, _, _, session = (folder / "stat").read_text().rsplit(")", 1)[1].split()[:4]
+            if int(session) == leader and state != "Z":
+                found.append((folder / "cmdline").read_text().replace("\0", " "))
+        except OSError:
+            pass  # it ended meanwhile
+    return found
 
 
 def test_a_missing_dask_is_said(monkeypatch):
