@@ -21,6 +21,7 @@ from threading import Lock
 from typing import Any
 from uuid import uuid4
 
+import distributed
 from distributed import CancelledError, Client, KilledWorker, get_worker, wait
 from tqdm import tqdm
 
@@ -34,7 +35,8 @@ DEATHS = 3  # of its workers, before a member is held to be what kills them
 # Keras draws the seeds of layers from Python's own generator, and Dask's threads draw from it in between, to
 # estimate sizes by samples: three of four members began with other weights. Dask gets one of its own.
 import_module("dask.sizeof").random = Random()
-LOST = (OSError, TimeoutError, CancelledError, asyncio.CancelledError)
+LOST = (OSError, KilledWorker, CancelledError, asyncio.CancelledError)  # a timeout is an OSError
+ALONE = Lock()  # Keras's state is the process's: what nobody waits for any more ends first
 
 
 class Cluster:
@@ -59,7 +61,7 @@ class Cluster:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # admission compares versions
                 self.client = Client(address, timeout=PATIENCE)
-        except (OSError, TimeoutError, ValueError) as error:
+        except (OSError, TypeError, ValueError) as error:
             raise CompetitionError(
                 f"SCHEDULER names a Dask scheduler that answers, like tcp://host:8786. Received: {address}, "
                 f"{_line(error)}. Next: python -m dask scheduler, on that machine."
@@ -96,13 +98,17 @@ class Cluster:
             present = self._workers()
             for future, (address, member) in list(running.items()):
                 if _died(future) or address not in present:
-                    self._drop(running, future)
+                    del running[future]
+                    future.release()  # or it would be trained there if a worker came back at this address
                     held.pop(address, None)
+                    waiting.append(member)
                     deaths[member.name] += 1
                     if deaths[member.name] == DEATHS:
-                        raise _deadly(member.name)
+                        raise CompetitionError(
+                            f"A worker must live longer than a member takes. Received: {DEATHS} died while they "
+                            f"trained {member.name}. Next: read their logs; each may need more memory."
+                        )
                     tqdm.write(f"Worker {address} is gone: {member.name} starts again on another one.")
-                    waiting.append(member)
             held = {address: data for address, data in held.items() if address in present}
             self.refused &= present
             fit = (fit & present) | self._fitting(present - held.keys() - self.refused - fit)
@@ -124,50 +130,36 @@ class Cluster:
             if not running and not fit and not said:
                 said = True
                 tqdm.write(f"Waiting for a worker. Next: {self.start}.")
-            for future in self._finished(running, seconds=0 if fit else 1):
-                if future.status == "finished":
-                    result = self._fetched(future)
-                    if result is not None:
-                        self._drop(running, future)
-                        yield result
+            yield from self._results(running, seconds=0 if fit else 1)
 
     def _workers(self) -> set[str]:
         if self.client.status != "running":
             raise OSError("connection lost")  # Dask would connect again, but has dropped what was sent
         return set(self.client.nthreads())
 
-    def _finished(self, running: dict, seconds: float) -> list:
-        """The futures that came to an end, waiting so many seconds for one.
+    def _results(self, running: dict, seconds: float) -> Iterator:
+        """Wait so many seconds for a member to finish; take those that did out of `running`, yield what they gave.
 
         Raises:
             CompetitionError, RuntimeError: a member failed, by a reason of its own.
         """
         if not running:
-            time.sleep(seconds)
-            return []
-        with suppress(*LOST):  # the next round sees why
+            return time.sleep(seconds)
+        with suppress(*LOST):  # the next round sees why, here and below
             wait(list(running), timeout=seconds, return_when="FIRST_COMPLETED")
-        ended = [future for future in running if future.done()]
-        for future in ended:
-            if future.status == "error" and not _died(future):
-                address, member = running[future]
+        for future in [future for future in running if future.done() and not _died(future)]:
+            if future.status == "error":
                 error = future.exception()
                 if isinstance(error, CompetitionError):
                     raise error
+                address, member = running[future]
                 raise RuntimeError(f"{member.name} failed on worker {address}") from error
-        return ended
-
-    def _fetched(self, future):
-        """What a member gave; None when its worker died in between."""
-        try:
-            return future.result(timeout=TRANSFER)
-        except LOST:
-            self._workers()
-            return None
-
-    def _drop(self, running: dict, future) -> None:
-        del running[future]
-        future.release()
+            try:
+                result = future.result(timeout=TRANSFER)
+            except LOST:
+                continue
+            del running[future]
+            yield result
 
     def _fitting(self, addresses: set[str]) -> set[str]:
         """Those of some workers that have the same libraries and sources; the others are refused."""
@@ -194,11 +186,12 @@ class Cluster:
             data = self.client.scatter(seat, workers=[address], hash=False)
             self.client.submit(methodcaller("check"), data, workers=[address], pure=False).result(timeout=TRANSFER)
         except CompetitionError as error:
-            return self._refuse(address, str(error))
+            self._refuse(address, str(error))
         except LOST:
-            self._workers()
-            return None
-        return data
+            pass  # the next round sees why
+        else:
+            return data
+        return None
 
     def _refuse(self, address: str, received: str) -> None:
         self.refused.add(address)
@@ -210,7 +203,7 @@ class Cluster:
 
 def _facts() -> dict[str, str]:
     """What must be the same wherever a member runs."""
-    return {**versions(), "package sources": sources_sha256()[:12]}
+    return {**versions(), "distributed": distributed.__version__, "package sources": sources_sha256()[:12]}
 
 
 @dataclass(frozen=True)
@@ -234,24 +227,14 @@ class _Seat:
                 raise CompetitionError(f"{name} is not wanted any more.")  # by a run that was stopped; nobody hears it
             worker.log_event(self.topic, (name, {key: float(value) for key, value in logs.items()}))
 
-        with _ALONE:
+        with ALONE:
             claim_gpu()
             return self.work(member, tell)
-
-
-_ALONE = Lock()  # Keras's state is the process's: what nobody waits for any more ends first
 
 
 def _died(future) -> bool:
     """Whether a future ended with its worker."""
     return future.cancelled() or (future.status == "error" and isinstance(future.exception(), KilledWorker))
-
-
-def _deadly(name: str) -> CompetitionError:
-    return CompetitionError(
-        f"A worker must live longer than a member takes. Received: {DEATHS} died while they trained {name}. "
-        "Next: read their logs; each may need more memory."
-    )
 
 
 def _line(error: BaseException) -> str:

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import Manager
@@ -10,6 +11,7 @@ from typing import Any, Protocol
 from joblib import Parallel, cpu_count, delayed
 
 from competition.device import BACKEND, Setup, claim_gpu, gpus
+from competition.errors import CompetitionError
 
 Tell = Callable[[str, dict], None]  # a member's name and Keras's logs of an epoch
 Work = Callable[[Any, Tell], Any]  # trains one member
@@ -29,8 +31,7 @@ class Engine(Protocol):
 class Processes:
     """This machine: `jobs` processes, or this one alone.
 
-    A process computes on as many threads as the setup says (one, unless asked), so that processes × threads
-    is the number of cores; and on one GPU of its own, where there are several.
+    A process computes on as many threads as the setup says, and on one GPU of its own, where there are several.
     """
 
     jobs: int
@@ -41,7 +42,11 @@ class Processes:
         return f"{self.jobs} at once ({self.reason})"
 
     def each(self, work: Work, members: Iterable, tell: Tell) -> Iterator:
-        """Call `work(member, tell)` for every member; yield what it returns as each finishes."""
+        """Call `work(member, tell)` for every member; yield what it returns as each finishes.
+
+        Raises:
+            CompetitionError: a process was killed.
+        """
         members = list(members)
         jobs = max(1, min(self.jobs, len(members)))
         if jobs == 1:
@@ -49,22 +54,35 @@ class Processes:
             return
         with _carried(tell) as carry:
             calls = (delayed(_on_a_gpu)(work, member, carry) for member in members)
-            yield from Parallel(n_jobs=jobs, return_as="generator_unordered")(calls)
+            try:
+                yield from Parallel(n_jobs=jobs, return_as="generator_unordered")(calls)
+            except BrokenProcessPool:
+                raise CompetitionError(
+                    f"The {jobs} processes must live until the run ends. Received: one was killed, mostly for want "
+                    "of memory. Next: the same `make train`, perhaps with a lower JOBS=, goes on from what is kept."
+                ) from None
 
 
 def choose_processes(setup: Setup, jobs: int | None = None) -> Processes:
-    """As many as asked, or what measures fastest: a member a GPU, or a member a core.
+    """As many as asked, or what measures fastest: a member a GPU, or as many as keep all cores busy.
 
     Single-threaded members side by side beat one member on all cores because a step's small layers leave
     cores idle: `make bench ARGS=members` measures both on the machine at hand.
+
+    Raises:
+        CompetitionError: `jobs` is below 1.
     """
-    if jobs:
-        return Processes(jobs, "as asked")
+    cores = cpu_count()
+    threads = setup.threads or cores
+    if jobs is not None:
+        if jobs < 1:
+            raise CompetitionError(f"JOBS is 1 or more. Received: {jobs}. Next: `make train`, which chooses.")
+        return Processes(jobs, f"as asked; threads of each: {threads}, cores: {cores}")
     if gpus():
         count = len(gpus()) if BACKEND == "tensorflow" else 1
         return Processes(count, "one GPU trains one member at a time")
     reason = "single-threaded members side by side use the cores better than one member on all of them"
-    return Processes(max(1, cpu_count() // max(1, setup.threads)), reason)
+    return Processes(max(1, cores // threads), reason if threads == 1 else f"threads of each, as asked: {threads}")
 
 
 def _on_a_gpu(work: Work, member, tell: Tell):

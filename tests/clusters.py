@@ -2,14 +2,29 @@
 
 import json
 import os
+import random
 import socket
 import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from competition.folders import ROOT
+
+PATIENCE = 600  # seconds that a process may take to start on a machine that has much else to do
+
+
+def until(true, what, process, seconds=PATIENCE):
+    """Wait for something that a living process brings about; fail clearly when it ends or takes too long."""
+    end = time.monotonic() + seconds
+    while not (value := true()):
+        assert process.poll() is None, f"{what}: its process ended with {process.returncode}"
+        assert time.monotonic() < end, f"{what}: not within {seconds} s"
+        time.sleep(0.1)
+    return value
 
 
 class LocalCluster:
@@ -22,11 +37,14 @@ class LocalCluster:
         file = self.folder / "scheduler.json"
         self.scheduler = self._start(
             "scheduler", "--scheduler-file", file, "--host", "127.0.0.1", "--port", "0", "--no-dashboard",
+            "--idle-timeout", "20 minutes",  # nothing outlives a test run that was killed
             folder=self.folder,  # where the package cannot be imported: no scheduler needs it
         )  # fmt: skip
-        while not (file.exists() and file.read_text()):
-            assert self.scheduler.poll() is None, "no scheduler"
-            time.sleep(0.1)
+        try:
+            until(lambda: file.exists() and file.read_text().endswith("}"), "a scheduler", self.scheduler)
+        except BaseException:
+            self.__exit__()
+            raise
         self.address = json.loads(file.read_text())["address"]
         return self
 
@@ -55,6 +73,21 @@ class LocalCluster:
         return process
 
 
+@dataclass(frozen=True)
+class Echo:
+    """Work that trains nothing: it tells three epochs and gives the data's size back."""
+
+    data: bytes
+
+    def check(self):
+        """All data is welcome."""
+
+    def __call__(self, member, tell):
+        for epoch in range(3):
+            tell(member.name, {"epoch": epoch})
+        return member.name, len(self.data)
+
+
 class Meter:
     """Counts the bytes between a worker and all others, by forwarding the TCP connections either end opens.
 
@@ -64,6 +97,7 @@ class Meter:
 
     def __init__(self):
         self.to = self.back = 0
+        self.lock = threading.Lock()
         self.port = free_port()
         self.contact = self._forward(self.port, "to", "back")
 
@@ -96,15 +130,21 @@ class Meter:
     def _pump(self, source, sink, way):
         try:
             while data := source.recv(1 << 16):
-                setattr(self, way, getattr(self, way) + len(data))
+                with self.lock:
+                    setattr(self, way, getattr(self, way) + len(data))
                 sink.sendall(data)
         except OSError:
             pass
         finally:
             for end in (source, sink):
+                with suppress(OSError):
+                    end.shutdown(socket.SHUT_RDWR)  # wakes the other direction; close alone does not
                 end.close()
 
 
 def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return server.getsockname()[1]
+    """A port that nobody listens on, outside the range from which systems take ports for connections."""
+    for port in random.sample(range(20_000, 32_000), 100):
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+    raise AssertionError("no free port")

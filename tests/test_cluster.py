@@ -1,17 +1,24 @@
-"""Members on a real Dask cluster: the same answer, whoever dies, joins late or does not belong."""
+"""Members on a real Dask cluster: the same answer, whoever dies, joins late or does not belong.
+
+Every wait has an end: a test that lasts too long fails, and its processes end with it.
+"""
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
-import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from competition.config import Config
+from competition.errors import CompetitionError
 from competition.folders import PACKAGE, ROOT, Folders
+from competition.folds import plan_members
 from competition.runs import find_run
-from tests.clusters import LocalCluster, Meter, free_port
+from tests.clusters import PATIENCE, Echo, LocalCluster, Meter, free_port, until
 from tests.conftest import write_csv
 
 pytestmark = pytest.mark.slow
@@ -22,7 +29,20 @@ except ImportError:
         raise
     pytest.skip("pip install -r tests/requirements.txt", allow_module_level=True)
 
-SETTINGS = ("--folds", "4", "--epochs", "4", "--batch-size", "32", "--precision", "float32")
+SETTINGS = ("--folds", "4", "--epochs", "2", "--batch-size", "32", "--precision", "float32")
+
+
+@pytest.fixture(autouse=True)
+def bounded():
+    """Nothing hangs: Dask's own waits end here too."""
+
+    def give_up(*_):
+        raise AssertionError(f"the test is not over within {3 * PATIENCE} s")
+
+    signal.signal(signal.SIGALRM, give_up)
+    signal.alarm(3 * PATIENCE)
+    yield
+    signal.alarm(0)
 
 
 @pytest.fixture(scope="module")
@@ -34,27 +54,32 @@ def data(tmp_path_factory, few, sample):
     return folder
 
 
+@pytest.fixture(scope="module")
+def serial(data, tmp_path_factory):
+    """The run of one process, one member after the other."""
+    folder = tmp_path_factory.mktemp("serial")
+    arguments = ["train", *SETTINGS, "--input", data, "--submissions", folder, "--jobs", "1"]
+    subprocess.run([sys.executable, "-m", "competition", *map(str, arguments)], cwd=ROOT, check=True, timeout=PATIENCE)
+    return find_run(Folders(folder, folder))
+
+
 @pytest.fixture
 def train(data, tmp_path):
     """Start `train` into a folder of runs; the process."""
+    started = []
 
-    def start(*arguments, runs="runs"):
-        return subprocess.Popen(
-            [sys.executable, "-m", "competition", "train", *SETTINGS, "--input", data, "--submissions",
-             tmp_path / runs, *arguments],
+    def start(*arguments):
+        arguments = ("train", *SETTINGS, "--input", data, "--submissions", tmp_path / "runs", *arguments)
+        started.append(subprocess.Popen(
+            [sys.executable, "-m", "competition", *map(str, arguments)],
             cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        )  # fmt: skip
+        ))  # fmt: skip
+        return started[-1]
 
-    return start
-
-
-@pytest.fixture(scope="module")
-def serial(data, tmp_path_factory):
-    """What one process, one member after the other, answers."""
-    folder = tmp_path_factory.mktemp("serial")
-    arguments = ["train", *SETTINGS, "--input", data, "--submissions", folder, "--jobs", "1"]
-    subprocess.run([sys.executable, "-m", "competition", *map(str, arguments)], cwd=ROOT, check=True)
-    return answer(folder)
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
 
 
 @pytest.fixture
@@ -64,84 +89,48 @@ def cluster(tmp_path):
         yield running
 
 
-def answer(folder):
-    run = find_run(Folders(folder, folder))
-    return run.submission.read_bytes(), run.read_arrays("probabilities.npz")
+@pytest.fixture
+def engine(cluster):
+    """This process as the one that trains on the cluster, once a worker is there."""
+    from competition.cluster import Cluster
+
+    engines = []
+
+    def connect():
+        engines.append(Cluster(cluster.address))
+        engines[-1].client.wait_for_workers(1, timeout=PATIENCE)
+        return engines[-1]
+
+    yield connect
+    for each in engines:
+        each.client.close(timeout=10)
 
 
-def same(one, other):
-    return one[0] == other[0] and all(np.array_equal(one[1][name], other[1][name]) for name in one[1])
+def same(folder, run):
+    """Whether the run in a folder ended as another one did, bit for bit."""
+    other = find_run(Folders(folder, folder))
+    arrays, others = run.read_arrays("probabilities.npz"), other.read_arrays("probabilities.npz")
+    equal = all(np.array_equal(arrays[name], others[name]) for name in arrays)
+    return equal and run.submission.read_bytes() == other.submission.read_bytes()
 
 
 def ended(process):
-    out, error = process.communicate(timeout=300)
+    out, error = process.communicate(timeout=PATIENCE)
     return process.returncode, out, error
 
 
-def in_mid_member(address, names=("repeat1",), seconds=1):
-    """Wait until a worker has computed for a while; the members it is at."""
+def in_mid_member(address, process):
+    """Wait until a worker trains a member."""
     with distributed.Client(address, set_as_default=False) as client:
-        for _ in range(600):
-            busy = [key for keys in client.processing().values() for key in keys if str(key).startswith(names)]
-            if busy:
-                time.sleep(seconds)
-                return busy
-            time.sleep(0.1)
-    raise AssertionError("no member began")
+
+        def busy():
+            return [key for keys in client.processing().values() for key in keys if str(key).startswith("repeat1")]
+
+        until(busy, "a member that began", process)
 
 
-def test_the_answer_does_not_depend_on_the_engine(train, serial, cluster, tmp_path):
-    """Bit for bit, with one thread a member."""
-    cluster.worker()
-    cluster.worker()
-    code, out, error = ended(train("--scheduler", cluster.address, runs="cluster-runs"))
-    assert code == 0 and error == "", error
-    assert "on the cluster" in out and out.count("): accuracy ") == 4
-    code, _, error = ended(train("--jobs", "2"))
-    assert code == 0, error
-    assert same(answer(tmp_path / "runs"), serial)
-    assert same(answer(tmp_path / "cluster-runs"), serial)
-
-
-def test_a_killed_worker_costs_its_member_and_one_that_joins_late_takes_over(train, serial, cluster, tmp_path):
-    worker = cluster.worker()
-    process = train("--scheduler", cluster.address)
-    in_mid_member(cluster.address)
-    worker.kill()
-    cluster.worker()
-    code, out, error = ended(process)
-    assert code == 0 and error == "", error
-    assert out.count("is gone") == 1 and out.count("): accuracy ") == 4
-    assert same(answer(tmp_path / "runs"), serial)
-
-
-def test_a_lost_scheduler_is_one_line_and_a_good_resume(train, serial, cluster, tmp_path):
-    cluster.worker()
-    process = train("--scheduler", cluster.address)
-    while not list(tmp_path.glob("runs/*/members/*/done.json")):
-        time.sleep(0.1)
-        assert process.poll() is None, process.communicate()
-    cluster.scheduler.kill()
-    code, _, error = ended(process)
-    assert code == 1 and error.startswith("Error: The scheduler must stay") and error.count("\n") == 1
-    code, out, _ = ended(train("--jobs", "1"))
-    assert code == 0 and "Going on with" in out and out.count("): accuracy ") < 4
-    assert same(answer(tmp_path / "runs"), serial)
-
-
-def test_a_stopped_run_leaves_the_worker_free(train, cluster):
-    """The next run's members do not wait for those of the stopped one, nor compute beside them."""
-    cluster.worker()
-    process = train("--scheduler", cluster.address, "--epochs", "2000")
-    in_mid_member(cluster.address)
-    process.send_signal(subprocess.signal.SIGINT)
-    code, _, error = ended(process)
-    assert code == 130 and error.strip().startswith("Stopped."), error
-    code, out, error = ended(train("--scheduler", cluster.address, "--epochs", "1", runs="others"))
-    assert code == 0, out + error
-
-
-def test_workers_that_differ_are_refused(train, cluster, tmp_path):
+def test_a_run_that_began_here_ends_on_a_cluster_with_the_same_answer(train, serial, cluster, tmp_path):
+    """Bit for bit, with one thread a member; the workers that do not belong are refused meanwhile."""
     other = tmp_path / "numpy-0.0.1.dist-info"
     other.mkdir()
     (other / "METADATA").write_text("Metadata-Version: 2.1\nName: numpy\nVersion: 0.0.1\n")
@@ -152,51 +141,81 @@ def test_workers_that_differ_are_refused(train, cluster, tmp_path):
     cluster.worker(PYTHONPATH=str(tmp_path))
     cluster.worker(folder=tmp_path / "changed")
     cluster.worker(folder=tmp_path / "nothing")
+    cluster.worker()
+    cluster.worker()
     with distributed.Client(cluster.address, set_as_default=False) as client:
-        client.wait_for_workers(3, timeout=60)
+        client.wait_for_workers(5, timeout=PATIENCE)
+    begun = tmp_path / "runs" / serial.name
+    shutil.copytree(serial.path, begun)
+    for done in (begun / "done.json", *begun.glob("members/*-fold[234]/done.json")):
+        done.unlink()
     code, out, error = ended(train("--scheduler", cluster.address))
-    assert code == 1 and "3, all refused" in error and error.count("\n") == 1
+    assert code == 0 and error == "", error
+    assert "Going on with" in out and "one a worker on the cluster" in out and out.count("): accuracy ") == 3
     refused = [line for line in out.splitlines() if "is refused" in line]
     assert len(refused) == 3
     for words in ("numpy 0.0.1 in place of", "package sources", "No module named 'competition'"):
         assert sum(words in line for line in refused) == 1
+    assert same(tmp_path / "runs", serial)
+
+
+def test_a_killed_worker_costs_its_member_and_one_that_joins_late_takes_over(train, serial, cluster, tmp_path):
+    worker = cluster.worker()
+    process = train("--scheduler", cluster.address)
+    in_mid_member(cluster.address, process)
+    worker.kill()
     cluster.worker()
-    with distributed.Client(cluster.address, set_as_default=False) as client:
-        client.wait_for_workers(4, timeout=60)
-    code, out, error = ended(train("--scheduler", cluster.address))
-    assert code == 0 and error == "" and out.count("is refused") == 3 and out.count("): accuracy ") == 4
+    code, out, error = ended(process)
+    assert code == 0 and error == "", error
+    assert out.count("is gone") == 1 and out.count("): accuracy ") == 4
+    assert same(tmp_path / "runs", serial)
 
 
-def test_data_that_arrives_otherwise_is_refused(cluster, few):
-    from dataclasses import replace
+def test_a_lost_scheduler_is_one_line_and_two_processes_here_end_the_run(train, serial, cluster, tmp_path):
+    cluster.worker()
+    process = train("--scheduler", cluster.address)
+    until(lambda: list(tmp_path.glob("runs/*/members/*/done.json")), "a finished member", process)
+    cluster.scheduler.kill()
+    code, _, error = ended(process)
+    assert code == 1 and error.startswith("Error: The scheduler must stay") and error.count("\n") == 1, error
+    code, out, error = ended(train("--jobs", "2"))
+    assert code == 0 and "Going on with" in out and 0 < out.count("): accuracy ") < 4, error
+    assert same(tmp_path / "runs", serial)
 
-    from competition.cluster import Cluster
-    from competition.config import Config
+
+def test_a_stopped_run_leaves_the_worker_free(train, cluster, engine):
+    """The next run's members do not wait for those of the stopped one, nor compute beside them."""
+    cluster.worker()
+    process = train("--scheduler", cluster.address, "--epochs", "10000")
+    in_mid_member(cluster.address, process)
+    process.send_signal(signal.SIGINT)
+    code, _, error = ended(process)
+    assert code == 130 and error.strip().startswith("Stopped.") and error.strip().count("\n") == 0, error
+    members = plan_members(Config(folds=2), np.arange(20) % 10)
+    assert len(list(engine().each(Echo(b"digits"), members, print))) == 2
+
+
+def test_data_is_sent_once_a_worker_and_every_epoch_is_heard(cluster, engine):
+    """Bytes counted on the wire: eight members, and the data crosses it once."""
+    meter, size = Meter(), 20_000_000
+    cluster.worker(meter=meter)
+    members, heard = plan_members(Config(folds=8), np.arange(80) % 10), []
+    results = engine().each(Echo(os.urandom(size)), members, lambda name, logs: heard.append((name, logs["epoch"])))
+    assert sorted(results) == [(member.name, size) for member in members]
+    assert sorted(heard) == [(member.name, epoch) for member in members for epoch in range(3)]
+    assert size < meter.to < 1.1 * size and meter.back < size / 10, (meter.to, meter.back)
+
+
+def test_data_that_arrives_otherwise_is_refused(cluster, engine, few, capsys):
     from competition.device import Setup
     from competition.ensemble import Training
-    from competition.errors import CompetitionError
-    from competition.folds import plan_members
 
     cluster.worker()
-    engine = Cluster(cluster.address)
-    engine.client.wait_for_workers(1, timeout=60)
     config = Config(folds=2)
     training = Training(config, Setup("float32", False, 1), replace(few, sha256="0" * 64), few)
-    with pytest.raises(CompetitionError, match="all refused"):
-        next(engine.each(training, plan_members(config, few.labels), print))
-
-
-def test_data_is_sent_once_a_worker(train, cluster, sample, tmp_path):
-    """Bytes counted on the wire: four members of 8,000 digits, and the digits cross it once."""
-    write_csv(tmp_path / "train.csv", sample.images, sample.labels)
-    write_csv(tmp_path / "test.csv", sample.images[:2000])
-    meter = Meter()
-    cluster.worker(meter=meter)
-    size = 8000 * 784
-    code, _, error = ended(train("--scheduler", cluster.address, "--epochs", "1", "--input", tmp_path))
-    assert code == 0, error
-    assert size < meter.to < 1.3 * size
-    print(f"\n{meter.to / 1e6:.2f} MB to the worker, of {size / 1e6:.2f} MB of digits; {meter.back / 1e6:.2f} MB back")
+    with pytest.raises(CompetitionError, match="1, all refused"):
+        next(engine().each(training, plan_members(config, few.labels), print))
+    assert f"data of content {few.sha256[:12]} in place of 000000000000" in capsys.readouterr().out
 
 
 def test_no_scheduler_is_one_line(train):

@@ -2,13 +2,19 @@
 
 import importlib.util
 import multiprocessing
+import os
+import signal
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 
 from competition import device, engines, ensemble
-from competition.device import Setup, free_gpu
+from competition.device import Setup, claim_gpu, free_gpu
 from competition.errors import CompetitionError
+from competition.folders import ROOT
 
 
 @pytest.fixture
@@ -18,26 +24,41 @@ def locks(tmp_path, monkeypatch):
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
 
 
-def claim_and_wait(claimed):
+def claim_until_told(ours, theirs):
+    ours.close()
     number, lock = free_gpu(2)
-    claimed.put(number)
-    time.sleep(600)
+    theirs.send(number)
+    theirs.recv()  # ends with the test, however that ends
     lock.close()
 
 
 def test_a_gpu_is_one_members_until_its_process_ends(locks):
     context = multiprocessing.get_context("fork")  # another process, without loading TensorFlow again
-    claimed = context.SimpleQueue()
-    other = context.Process(target=claim_and_wait, args=(claimed,), daemon=True)
+    ours, theirs = context.Pipe()
+    other = context.Process(target=claim_until_told, args=(ours, theirs), daemon=True)
     other.start()
-    assert claimed.get() == 0
+    theirs.close()
+    assert ours.poll(60) and ours.recv() == 0
     number, lock = free_gpu(2)
     assert number == 1 and lock is not None
     assert free_gpu(2)[1] is None  # none is left: shared
     other.kill()
-    other.join()
+    other.join(60)
     number, lock = free_gpu(2)
     assert number == 0 and lock is not None
+
+
+@pytest.mark.skipif(device.BACKEND != "tensorflow", reason="others take the GPUs as they are")
+def test_a_process_computes_on_the_gpu_that_it_claims(locks, monkeypatch):
+    """Without GPUs: what TensorFlow would be told."""
+    told = []
+    monkeypatch.setattr(device, "gpus", lambda: ["GPU:0", "GPU:1"])
+    monkeypatch.setattr(device.tf.config, "set_visible_devices", lambda gpu, kind: told.append((gpu, kind)))
+    first = claim_gpu.__wrapped__()  # held, as functools.cache holds it
+    second = claim_gpu.__wrapped__()
+    assert told == [("GPU:0", "GPU"), ("GPU:1", "GPU")] and first and second
+    monkeypatch.setattr(device, "gpus", lambda: ["GPU:0"])
+    assert claim_gpu.__wrapped__() is None and len(told) == 2
 
 
 def test_claims_are_of_the_gpus_that_a_process_sees(locks, monkeypatch):
@@ -51,12 +72,22 @@ def test_claims_are_of_the_gpus_that_a_process_sees(locks, monkeypatch):
     assert free_gpu(2)[1] is None
 
 
-def test_processes_times_threads_fill_the_machine(monkeypatch):
+@pytest.mark.parametrize(
+    ("threads", "jobs", "processes"),
+    ((1, None, 4), (2, None, 2), (3, None, 1), (4, None, 1), (9, None, 1), (0, None, 1), (1, 2, 2), (1, 8, 8)),
+)
+def test_processes_times_threads_fill_the_machine(monkeypatch, threads, jobs, processes):
+    """0 threads are all of them; what is asked is done, and said."""
     monkeypatch.setattr(engines, "gpus", list)
-    cores = engines.cpu_count()
-    assert engines.choose_processes(Setup("float32", False, 1)).jobs == cores
-    assert engines.choose_processes(Setup("float32", False, cores)).jobs == 1
-    assert engines.choose_processes(Setup("float32", False, 1), jobs=3).describe() == "3 at once (as asked)"
+    monkeypatch.setattr(engines, "cpu_count", lambda: 4)
+    chosen = engines.choose_processes(Setup("float32", False, threads), jobs)
+    assert chosen.jobs == processes and chosen.describe().startswith(f"{processes} at once (")
+    assert jobs is None or chosen.describe().endswith("(as asked; threads of each: 1, cores: 4)")
+
+
+def test_no_jobs_are_no_choice():
+    with pytest.raises(CompetitionError, match=r"JOBS is 1 or more\. Received: 0"):
+        engines.choose_processes(Setup("float32", False, 1), jobs=0)
 
 
 def test_one_process_a_gpu(monkeypatch):
@@ -77,6 +108,54 @@ def test_every_member_answers_and_is_heard(jobs):
 def echo(member, tell):
     tell(str(member), {"epoch": member})
     return member**2
+
+
+@pytest.mark.slow
+def test_a_killed_process_is_one_line():
+    with pytest.raises(CompetitionError, match="Received: one was killed"):
+        list(engines.Processes(2, "").each(die, range(3), print))
+
+
+def die(member, tell):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.slow
+def test_ctrl_c_is_one_line_and_leaves_no_process(tmp_path):
+    """As a terminal sends it: to the command and to all processes that it started."""
+    pytest.importorskip("tensorboard", reason="pip install tensorboard")  # its logs tell that members train
+    arguments = ("--source", "sample", "--epochs", "10000", "--jobs", "2", "--tensorboard", "--submissions", tmp_path)
+    command = subprocess.Popen(
+        [sys.executable, "-m", "competition", "train", *map(str, arguments)],
+        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    try:
+        end = time.monotonic() + 600
+        while len(list(tmp_path.glob("*/tensorboard/*"))) < 2:
+            assert command.poll() is None and time.monotonic() < end, "no two members train"
+            time.sleep(0.1)
+        os.killpg(command.pid, signal.SIGINT)
+        _, error = command.communicate(timeout=600)
+        assert command.returncode == 130 and error.strip().startswith("Stopped.") and error.count("\n") == 2, error
+        while left := session_of(command.pid):
+            assert time.monotonic() < end, left
+            time.sleep(0.1)
+    finally:
+        if session_of(command.pid):
+            os.killpg(command.pid, signal.SIGKILL)
+
+
+def session_of(leader):
+    """The command lines of the living processes of a session."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            state, _, _, session = (folder / "stat").read_text().rsplit(")", 1)[1].split()[:4]
+            if int(session) == leader and state != "Z":
+                found.append((folder / "cmdline").read_text().replace("\0", " "))
+        except OSError:
+            pass  # it ended meanwhile
+    return found
 
 
 def test_a_missing_dask_is_said(monkeypatch):
