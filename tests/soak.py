@@ -107,8 +107,8 @@ def soak(folder: Path, kills: int, seed: int = 0) -> Counter:
 
 
 if __name__ == "__main__":
-    numbers = [*map(int, sys.argv[1:])] + [100, 0][len(sys.argv) - 1 :]
+    kills, seed, *_ = (*map(int, sys.argv[1:]), *(100, 0)[len(sys.argv) - 1 :])
     with tempfile.TemporaryDirectory() as name:
-        result = soak(Path(name), *numbers)
+        result = soak(Path(name), kills, seed)
     print("\n".join(f"{count:6d} {what}" for what, count in sorted(result.items())))
     print(f"{result['runs']} runs were killed {result['kills']} times; each ended with the same submission bytes.")
