@@ -78,9 +78,10 @@ class Run:
         """The settings, checked anew."""
         try:
             return Config(**self.read_json("config.json"))
-        except TypeError as error:
+        except (TypeError, CompetitionError) as error:
+            received = str(error).partition(" Next: ")[0].removesuffix(".")
             raise CompetitionError(
-                f"{self.path}/config.json must hold this version's settings. Received: {error}. "
+                f"{self.path}/config.json must hold this version's settings. Received: {received}. "
                 "Next: `make train NEW=1`."
             ) from None
 
