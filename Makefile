@@ -10,7 +10,7 @@ SETUP := $(VENV)/.installed
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help data train submit scores report predict kernel notebook record test test-all bench lint clean
+.PHONY: help data train submit scores report predict kernel notebook record test test-all bench soak fuzz lint clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,6 +51,12 @@ test-all: lint  ## everything that CI runs, under 30 minutes
 
 bench: $(SETUP)  ## measure reading, augmentation, the training step and members side by side, as ratios
 	@$(PYTHON) -m tests.bench $(ARGS)
+
+soak: $(SETUP)  ## kill a small run 100 times, and compare what it ends with (ARGS="kills seed")
+	@$(PYTHON) -m tests.soak $(ARGS)
+
+fuzz: $(SETUP)  ## read 6,000 damaged files: each is read as what it is, or refused (ARGS=how-many)
+	@$(PYTHON) -m tests.fuzz $(ARGS)
 
 lint: $(SETUP)  ## ruff: lint and format
 	@$(PYTHON) -m ruff check --quiet . && $(PYTHON) -m ruff format --check --quiet .

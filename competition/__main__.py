@@ -2,6 +2,8 @@
 
 import argparse
 import importlib.util
+import shlex
+import signal
 import sys
 import time
 from dataclasses import fields
@@ -15,17 +17,32 @@ SOURCES = ("auto", "kaggle", "sample")  # of the data; see `data.obtain`
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run a subcommand; a CompetitionError becomes one line and exit code 1."""
+    """Run a subcommand; a CompetitionError becomes one line and exit code 1, a signal its own exit code."""
+    arguments = sys.argv[1:] if arguments is None else arguments
     options = parser().parse_args(arguments)
     try:
         options.run_command(options, Folders.find(options.input, options.submissions))
     except CompetitionError as error:
         print(f"Error: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        print("\nStopped. What is finished is kept: the same command goes on from there.", file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as stop:
+        again = shlex.join([sys.executable, "-m", "competition", *(word for word in arguments if word != "--new")])
+        print(f"\nStopped. What is finished is kept. Next: {again}", file=sys.stderr)
+        return 128 + (stop.args[0] if stop.args else signal.SIGINT)
+    except BrokenPipeError:
+        sys.stdout = None  # nobody reads on, as after `| head`: nor is there anything to flush at the end
+        return 128 + signal.SIGPIPE
+    except OSError as error:
+        what = error.filename or "A file"
+        said = f"Error: {what} must be readable and writable. Received: {error.strerror or error}. "
+        print(f"{said}Next: make it so; the same command goes on from what is kept.", file=sys.stderr)
+        return 1
     return 0
+
+
+def stop(number: int, frame) -> None:
+    """What SIGTERM and SIGHUP do: the same as Ctrl-C."""
+    raise KeyboardInterrupt(number)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -62,6 +79,9 @@ def parser() -> argparse.ArgumentParser:
     precisions = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
     where.add_argument("--precision", choices=precisions, default="auto")
     where.add_argument("--jit-compile", choices=("auto", "on", "off"), default="auto")
+    where.add_argument(
+        "--deterministic", action=argparse.BooleanOptionalAction, default=True, help="the same bytes again (default)"
+    )
 
     sub = command("kernel", make_kernel, "pack the package and a recipe into a Kaggle kernel", settings)
     sub.add_argument("--recipe", choices=RECIPES, default="fast", help="default: fast")
@@ -121,7 +141,7 @@ def make_train(options, folders: Folders) -> None:
         raise CompetitionError(
             "TENSORBOARD=1 logs what trains on this machine. Received: SCHEDULER= as well. Next: one without the other."
         )
-    setup = choose_setup(options.precision, options.jit_compile, options.threads)
+    setup = choose_setup(options.precision, options.jit_compile, options.threads, options.deterministic)
     pipeline.train(
         folders,
         setup,
@@ -224,4 +244,8 @@ def chosen_settings(options) -> dict:
 
 
 if __name__ == "__main__":
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # where the locale lacks a character
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, stop)
     sys.exit(main())

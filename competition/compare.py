@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from competition import files, runs, scoring
+from competition import files, forms, runs, scoring
 from competition.data import Data
 from competition.errors import CompetitionError
 from competition.folders import Folders
@@ -22,16 +22,14 @@ def make_comparison(folders: Folders, first: runs.Run, second: runs.Run, data: D
         raise CompetitionError("COMPARE takes two runs on the same data. Received: "
                                f"{first.name} and {second.name}. Next: choose two of one source.")  # fmt: skip
     labels = data.train.labels
-    probabilities = [
-        run.read_arrays("probabilities.npz")["out_of_fold"][int(run.config.test_shift > 0)] for run in pair
-    ]
+    probabilities = [run.probabilities(len(labels), len(data.test))[0][int(run.config.test_shift > 0)] for run in pair]
     wrong = [p.argmax(1) != labels for p in probabilities]
     only = [np.flatnonzero(wrong[i] & ~wrong[1 - i]) for i in (0, 1)]
     settings = [run.manifest["identity"]["settings"] for run in pair]
     page = render(
         "compare.html.j2",
         runs=pair,
-        scores=[run.read_json("scores.json") for run in pair],
+        scores=[run.read_json("scores.json", forms.SCORES) for run in pair],
         manifests=[run.manifest for run in pair],
         seconds=[sum(run.manifest.get("seconds", {}).values()) for run in pair],
         result=scoring.paired(labels, *probabilities),

@@ -168,11 +168,8 @@ def _unzip(zipped: Path) -> list[Path]:
     names = ("train.csv", "test.csv", "sample_submission.csv")
     contents = [zip_entry(zipped, raw, name) for name in names]
     _check_room(zipped.parent, sum(map(len, contents)))
-    try:
-        for name, content in zip(names, contents, strict=True):
-            files.write(zipped.with_name(name), content)
-    except OSError as error:
-        raise _no_room(zipped.parent, error.strerror) from None
+    for name, content in zip(names, contents, strict=True):
+        files.write(zipped.with_name(name), content)
     return [zipped.with_name(name) for name in names[:2]]
 
 

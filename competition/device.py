@@ -35,6 +35,7 @@ with _no_greetings():
         import tensorflow as tf
 
         tf.config.list_physical_devices()
+        tf.get_logger().setLevel("ERROR")  # it warns when a process trains its third member
 
 
 @dataclass(frozen=True)
@@ -45,14 +46,22 @@ class Setup:
         precision: Keras's dtype policy, `float32`, `mixed_bfloat16` or `mixed_float16`.
         jit_compile: whether steps go through XLA.
         threads: how many threads one member computes on; 0 leaves it to the backend.
+        deterministic: whether sums of several threads or of a GPU are added in one order.
     """
 
     precision: str
     jit_compile: bool
     threads: int
+    deterministic: bool = True
 
 
-def choose_setup(precision: str = "auto", jit_compile: str = "auto", threads: int = 1) -> Setup:
+OUT_OF_MEMORY = (MemoryError, *((tf.errors.ResourceExhaustedError,) if BACKEND == "tensorflow" else ()))
+PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
+
+
+def choose_setup(
+    precision: str = "auto", jit_compile: str = "auto", threads: int = 1, deterministic: bool = True
+) -> Setup:
     """Fill in `auto` with what measures fastest on this device.
 
     A CPU with native bfloat16 (AVX512-BF16 or AMX) trains in it, at 0.6 of float32's time; on one without,
@@ -64,7 +73,8 @@ def choose_setup(precision: str = "auto", jit_compile: str = "auto", threads: in
         precision = "mixed_bfloat16" if gpu or _native_bfloat16() else "float32"
         if gpu and BACKEND == "tensorflow" and not _ampere():
             precision = "mixed_float16"  # a T4 computes bfloat16 in software
-    return Setup(precision, BACKEND == "jax" or (gpu if jit_compile == "auto" else jit_compile == "on"), threads)
+    jit = BACKEND == "jax" or (gpu if jit_compile == "auto" else jit_compile == "on")
+    return Setup(precision, jit, threads, deterministic)
 
 
 def prepare(setup: Setup, seed: int) -> None:
@@ -82,7 +92,7 @@ def prepare(setup: Setup, seed: int) -> None:
                 tf.config.threading.set_inter_op_parallelism_threads(1)
             except RuntimeError:
                 pass  # the process has computed before: its threads are what they are
-        if gpus() or setup.threads != 1:
+        if setup.deterministic and (gpus() or setup.threads != 1):
             # One thread adds in one order anyway; there, this would only make tf.data complain of its own rewrite.
             tf.config.experimental.enable_op_determinism()
         for gpu in gpus():

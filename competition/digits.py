@@ -241,6 +241,6 @@ def _to_cache(cache: Path | None, key: str, images, labels):
                     with files.replacing(cache / f"{key}-{name}.npy") as file:
                         np.save(file, array, allow_pickle=False)
             files.write(cache / f"{key}.sha256", sha256)
-        except OSError as error:
-            warnings.warn(f"{cache} cannot be written ({error.strerror}): no cache.", stacklevel=4)
+        except CompetitionError as error:
+            warnings.warn(f"No cache of {key[:12]}. {error}", stacklevel=4)
     return images, labels, sha256

@@ -1,17 +1,23 @@
 """Where members run on this machine: one after the other in this process, or side by side in several."""
 
+import functools
+import os
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing import Manager
+from multiprocessing.managers import SyncManager
 from typing import Any, Protocol
 
 from joblib import Parallel, cpu_count, delayed
+from tqdm import tqdm
 
 from competition.device import BACKEND, Setup, claim_gpu, gpus
 from competition.errors import CompetitionError
+
+DEATHS = 3  # of worker processes with nothing finished in between, before the run gives up
 
 Tell = Callable[[str, dict], None]  # a member's name and Keras's logs of an epoch
 Work = Callable[[Any, Tell], Any]  # trains one member
@@ -45,22 +51,31 @@ class Processes:
         """Call `work(member, tell)` for every member; yield what it returns as each finishes.
 
         Raises:
-            CompetitionError: a process was killed.
+            CompetitionError: worker processes die again and again; a member whose worker died is repeated.
         """
         members = list(members)
         jobs = max(1, min(self.jobs, len(members)))
         if jobs == 1:
             yield from (work(member, tell) for member in members)
             return
+        missing, deaths = dict(enumerate(members)), 0
         with _carried(tell) as carry:
-            calls = (delayed(_on_a_gpu)(work, member, carry) for member in members)
-            try:
-                yield from Parallel(n_jobs=jobs, return_as="generator_unordered")(calls)
-            except BrokenProcessPool:
-                raise CompetitionError(
-                    f"The {jobs} processes must live until the run ends. Received: one was killed, mostly for want "
-                    "of memory. Next: the same `make train`, perhaps with a lower JOBS=, goes on from what is kept."
-                ) from None
+            while missing:
+                calls = [delayed(_in_a_worker)(os.getpid(), work, n, member, carry) for n, member in missing.items()]
+                try:
+                    for number, result in Parallel(n_jobs=jobs, return_as="generator_unordered")(calls):
+                        del missing[number]
+                        deaths = 0
+                        yield result
+                except BrokenProcessPool:
+                    deaths += 1
+                    if deaths == DEATHS:
+                        raise CompetitionError(
+                            f"A worker process must live longer than a member takes. Received: {DEATHS} ended early, "
+                            "killed perhaps for want of memory. Next: JOBS=1, or a smaller --batch-size, takes less "
+                            "of it; finished members are kept."
+                        ) from None
+                    tqdm.write(f"A worker process ended early: what it trained starts again ({deaths} of {DEATHS}).")
 
 
 def choose_processes(setup: Setup, jobs: int | None = None) -> Processes:
@@ -85,15 +100,30 @@ def choose_processes(setup: Setup, jobs: int | None = None) -> Processes:
     return Processes(max(1, cores // threads), reason if threads == 1 else f"threads of each, as asked: {threads}")
 
 
-def _on_a_gpu(work: Work, member, tell: Tell):
+def _in_a_worker(parent: int, work: Work, number: int, member, tell: Tell) -> tuple[int, Any]:
+    _end_with(parent)
     claim_gpu()
-    return work(member, tell)
+    return number, work(member, tell)
+
+
+@functools.cache
+def _end_with(parent: int) -> None:
+    """End this process soon after its parent, however that ended: a killed run leaves nothing at work."""
+
+    def watch():
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 @contextmanager
 def _carried(tell: Tell) -> Iterator[Tell]:
     """`tell` for other processes: what they say arrives here by a queue."""
-    with Manager() as manager:
+    manager = SyncManager()
+    manager.start(_end_with, (os.getpid(),))
+    with manager:
         messages = manager.Queue()
 
         def listen():

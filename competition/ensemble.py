@@ -1,21 +1,21 @@
 """Which members there are, and how their probabilities become one answer."""
 
 import importlib.util
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from competition import scoring
 from competition.config import Config
-from competition.device import Setup, hardware
+from competition.device import OUT_OF_MEMORY, Setup, hardware
 from competition.digits import Digits, content_hash
 from competition.engines import Engine, Tell, choose_processes
 from competition.errors import CompetitionError
 from competition.folds import Member, plan_members
 from competition.progress import Progress
 from competition.runs import MemberResult, Run
-from competition.training import train_member
+from competition.training import failure, train_member
 
 
 @dataclass(frozen=True)
@@ -50,20 +50,40 @@ class Training:
     test: Digits
     tensorboard: Path | None = None
 
-    def __call__(self, member: Member, tell: Tell) -> tuple[str, MemberResult]:
-        """Train one member, wherever this is called."""
-        result = train_member(
-            self.config,
-            self.setup,
-            member.seed,
-            self.train,
-            member.rows,
-            self.test.images,
-            lambda logs: tell(member.name, logs),
-            self.tensorboard and self.tensorboard / member.name,
+    def __call__(self, member: Member, tell: Tell) -> tuple[str, MemberResult | CompetitionError]:
+        """Train one member, wherever this is called; once more, from another seed, where it fails to learn.
+
+        Returns:
+            Its name, and its result or why there is none: the other members go on.
+        """
+        failures = []
+        try:
+            for seed in (member.seed, int(np.random.SeedSequence([member.seed, 1]).generate_state(1)[0] >> 1)):
+                result = train_member(
+                    self.config,
+                    self.setup,
+                    seed,
+                    self.train,
+                    member.rows,
+                    self.test.images,
+                    lambda logs: tell(member.name, logs),
+                    self.tensorboard and self.tensorboard / member.name,
+                )
+                result.facts["hardware"] = hardware()
+                why = failure(result)
+                if why is None:
+                    return member.name, replace(result, facts=result.facts | {"failed_before": failures})
+                failures.append({"seed": seed, "failure": why})
+        except OUT_OF_MEMORY as error:
+            said = " ".join(str(error).split())[:100] or type(error).__name__
+            return member.name, CompetitionError(
+                f"{member.name} must fit into the memory. Received: {said}. Next: JOBS=1, or a smaller --batch-size or "
+                "--width; finished members are kept."
+            )
+        return member.name, CompetitionError(
+            f"{member.name} must learn. Received: {why}, from a second seed as well. Next: a lower --learning-rate; "
+            "or look at the data."
         )
-        result.facts["hardware"] = hardware()
-        return member.name, result
 
     def check(self) -> None:
         """Raise CompetitionError where the digits are not those that the hashes say."""
@@ -105,6 +125,9 @@ def train_members(
 
     Returns:
         The results of all members, in the order of the plan.
+
+    Raises:
+        CompetitionError: a member failed; the others are trained and kept all the same.
     """
     members = plan_members(config, train.labels)
     results = {member.name: run.load_member(member.name) for member in members}
@@ -112,12 +135,20 @@ def train_members(
     training = Training(config, setup, train, test, run.path / "tensorboard" if tensorboard else None)
     progress = Progress(len(members), len(members) - len(missing), config.epochs)
     try:
+        failed = []
         for name, result in engine.each(training, missing, progress.epoch):
+            if isinstance(result, CompetitionError):
+                failed.append(result)
+                continue
+            for before in result.facts["failed_before"]:
+                progress.say(f"{name} started again from another seed. Received: {before['failure']}.")
             run.store_member(name, result)
             results[name] = result
             progress.member(name, result.facts, _accuracy_so_far(members, results))
     finally:
         progress.close()
+    if failed:
+        raise failed[0]
     return [results[member.name] for member in members]
 
 

@@ -1,13 +1,17 @@
-"""Writing files so that nobody ever sees half of one."""
+"""Writing files so that nobody ever sees half of one, and one process at a time."""
 
 import csv
+import fcntl
 import hashlib
 import io
 import os
+import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TextIO
+
+from competition.errors import CompetitionError
 
 
 @contextmanager
@@ -15,17 +19,81 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     """Open a temporary file beside `path`; flush and rename it when the block ends well.
 
     When the block raises, or the disk is full, `path` is as it was and the temporary file is gone.
+
+    Raises:
+        CompetitionError: the disk is full, or the folder cannot be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
+    except OSError as error:
+        raise _no_room(path, error) from None
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
+
+
+def sweep(folder: Path) -> None:
+    """Remove the temporary files that killed processes left; the folder must be this process's alone."""
+    for path in folder.rglob(".*.tmp"):
+        path.unlink(missing_ok=True)
+
+
+def claim(path: Path) -> TextIO | None:
+    """Lock a file for this process, without waiting.
+
+    The lock is the system's (POSIX): it ends with the process, however that ends, so none is ever stale, and
+    no child inherits it. Where a file system knows no locks, nothing is locked.
+
+    Returns:
+        The open file, which is the lock; None when another process holds it: `holder` says which.
+
+    Raises:
+        CompetitionError: the folder cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("a")
+    except OSError as error:
+        raise _no_room(path, error) from None
+    try:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):
+        file.close()
+        return None
+    except OSError:
+        return file
+    with suppress(OSError):
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {socket.gethostname()}")
+        file.flush()
+    return file
+
+
+def holder(path: Path) -> str:
+    """Who holds a lock, as far as is known."""
+    with suppress(OSError, ValueError):
+        return path.read_text("utf-8") or "another process"
+    return "another process"
+
+
+@contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """Wait until no other process is in such a block for `path`: for what is read, changed and written again."""
+    lock = path.with_name(f".{path.name}.lock")
+    try:
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        with lock.open("a") as file:
+            with suppress(OSError):  # a file system without locks
+                fcntl.lockf(file, fcntl.LOCK_EX)
+            yield
+    except OSError as error:
+        raise _no_room(path, error) from None
 
 
 def write(path: Path, content: bytes | str) -> None:
@@ -41,9 +109,21 @@ def sha256_of(path: Path) -> str:
 
 
 def read_table(path: Path) -> list[dict]:
-    """The rows of a CSV file, values as text."""
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+    """The rows of a CSV file, values as text; those that a row lacks are blank.
+
+    Raises:
+        CompetitionError: it is no CSV file, or a row has more values than there are columns.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file, restval=""))
+        crowded = next((number for number, row in enumerate(rows, start=1) if None in row), None)
+        if crowded is None:
+            return rows
+        problem = f"more values than columns in row {crowded}"
+    except (OSError, ValueError, csv.Error) as error:
+        problem = str(error)
+    raise CompetitionError(f"{path} must be a CSV file. Received: {problem}. Next: mend it, or move it away.")
 
 
 def write_table(path: Path, columns, rows) -> None:
@@ -53,3 +133,10 @@ def write_table(path: Path, columns, rows) -> None:
     writer.writeheader()
     writer.writerows(rows)
     write(path, text.getvalue())
+
+
+def _no_room(path: Path, error: OSError) -> CompetitionError:
+    return CompetitionError(
+        f"There must be room in {path.parent}, and leave to write. Received: {error.strerror or error}, for "
+        f"{path.name}. Next: free some, or name another folder; the same command goes on from what is kept."
+    )

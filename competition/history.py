@@ -1,5 +1,7 @@
 """One row a run: history.csv, local, and record.csv, the measured runs that are committed."""
 
+import re
+
 from competition import files
 from competition.errors import CompetitionError
 from competition.folders import Folders
@@ -10,6 +12,7 @@ COLUMNS = (
     "predicted_low", "predicted_high", "leaderboard", "true_accuracy", "seconds", "hardware", "sha256",
     "submission", "submitted", "status",
 )  # fmt: skip
+NUMBERS = ("oof_accuracy", "predicted", "predicted_low", "predicted_high", "leaderboard", "true_accuracy", "seconds")
 
 
 def finish(folders: Folders, run: Run, scores: dict, seconds: dict[str, float]) -> None:
@@ -53,14 +56,28 @@ def history_row(run: Run, scores: dict) -> dict:
 
 def add_to_history(folders: Folders, row: dict) -> None:
     """Add a run's row, or replace the one it had."""
-    rows = {old["run"]: old for old in read_history(folders)}
-    rows[row["run"]] = row  # in its old place, where it had one
-    files.write_table(folders.history, COLUMNS, rows.values())
+    with files.alone(folders.history):
+        rows = {old["run"]: old for old in read_history(folders)}
+        rows[row["run"]] = row  # in its old place, where it had one
+        files.write_table(folders.history, COLUMNS, rows.values())
 
 
 def read_history(folders: Folders) -> list[dict]:
-    """All rows, oldest first, values as text."""
-    return files.read_table(folders.history) if folders.history.exists() else []
+    """All rows, oldest first, values as text.
+
+    Raises:
+        CompetitionError: the file is damaged.
+    """
+    rows = files.read_table(folders.history) if folders.history.exists() else []
+    for number, row in enumerate(rows, start=1):
+        wrong = [column for column in NUMBERS if not _is_number_or_blank(row.get(column))]
+        if wrong or not row.get("run"):
+            column = wrong[0] if wrong else "run"
+            raise CompetitionError(
+                f"{folders.history} must list runs as written. Received: {row.get(column)!r} in row {number}, "
+                f"column {column}. Next: mend it, or move it away."
+            )
+    return [dict.fromkeys(COLUMNS, "") | row for row in rows]
 
 
 def add_to_record(folders: Folders, name: str | None, remark: str) -> dict:
@@ -80,3 +97,7 @@ def add_to_record(folders: Folders, name: str | None, remark: str) -> dict:
     rows = [old for old in rows if old["run"] != run.name] + [{**row, "remark": remark}]
     files.write_table(folders.record, (*COLUMNS, "remark"), rows)
     return rows[-1]
+
+
+def _is_number_or_blank(text: str | None) -> bool:
+    return not text or re.fullmatch(r"\d+(\.\d+)?", text, re.ASCII) is not None

@@ -1,8 +1,9 @@
 """The story of a run: data → folds → members → scores → submission → report. Read this page first."""
 
 import time
+from dataclasses import asdict
 
-from competition import data, ensemble, history, runs, scoring
+from competition import data, ensemble, history, resuming, runs, scoring
 from competition.config import Config, choose_config
 from competition.device import Setup, describe
 from competition.folders import Folders
@@ -43,11 +44,12 @@ def train(
     engine = ensemble.choose_engine(setup, jobs, scheduler)
     digits = data.load(folders, source)
     config = choose_config(recipe, digits.source, settings or {})
-    run = runs.open_run(folders, config, manifest_of(config, digits, setup), new)
+    run = resuming.open_run(folders, config, manifest_of(config, digits, setup), new)
     clock.lap("data")
 
     print(f"{config.members} members on {digits.source} data, {engine.describe()}, {setup.precision}.")
     members = ensemble.train_members(run, config, setup, digits.train, digits.test, engine, tensorboard)
+    data.load_again(folders, run.manifest)  # a file that was replaced meanwhile is noticed before anything is said
     clock.lap("members")
 
     answer = ensemble.combine(config, digits.train, members)
@@ -68,16 +70,18 @@ def train(
 
 def manifest_of(config: Config, digits: data.Data, setup: Setup) -> dict:
     """What a run is made from and on; runs of equal `identity` may go on with each other's members."""
+    described = describe(setup)
     return {
         "identity": {
             "settings": runs.settings_of(config),
             "data": [digits.train.sha256, digits.test.sha256],
             "package sources": runs.sources_sha256(),
-            "precision": setup.precision,
+            "libraries": described["versions"],
+            **asdict(setup),
         },
         "source": digits.source,
         "commit": runs.git_commit(),
-        **describe(setup),
+        **described,
     }
 
 

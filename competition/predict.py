@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from competition import data, files, runs
-from competition.device import Setup, prepare
+from competition.device import PRECISIONS, Setup, choose_setup, prepare
 from competition.digits import read_digits
 from competition.errors import CompetitionError
 from competition.folders import Folders
@@ -67,7 +67,12 @@ def probabilities_of(run: runs.Run, images) -> np.ndarray:
     Raises:
         CompetitionError: a member is missing or damaged.
     """
-    prepare(Setup(**run.manifest["setup"]), seed=0)
+    precision = run.manifest["identity"]["precision"]
+    if precision not in PRECISIONS:
+        raise CompetitionError(
+            f"{run.path}/manifest.json must name a precision. Received: {precision}. Next: `make train NEW=1`."
+        )
+    prepare(choose_setup(precision), seed=0)
     shift, variant = run.config.test_shift, int(run.config.test_shift > 0)
     names = member_names(run.config)
     total = sum(predict_probabilities(load_model(run, name), images, shift)[variant].astype(float) for name in names)
@@ -134,7 +139,7 @@ def unlike_training(folders: Folders, run: runs.Run, images) -> np.ndarray:
 
 def doubt_limit(run: runs.Run) -> float:
     """The probability that all but RARE of the out-of-fold labels exceeded."""
-    out_of_fold = run.read_arrays("probabilities.npz")["out_of_fold"][int(run.config.test_shift > 0)]
+    out_of_fold = run.probabilities()[0][int(run.config.test_shift > 0)]
     return float(np.quantile(out_of_fold.max(axis=1), RARE))
 
 

@@ -41,11 +41,14 @@ class Progress:
         self.bar.update(self.epochs - self.seen.get(name, 0))  # what early stopping saved
         self.seen[name] = self.epochs
         self.bar.set_description_str(f"member {min(self.done + 1, self.members)} of {self.members}")
-        self.bar.write(
+        self.say(
             f"member {self.done} of {self.members} ({name}): accuracy {facts['accuracy']:.4f} after "
-            f"{facts['epochs']} epochs, {facts['seconds']:.0f} s; out-of-fold so far {so_far:.4f}{self._left()}",
-            file=sys.stdout,
+            f"{facts['epochs']} epochs, {facts['seconds']:.0f} s; out-of-fold so far {so_far:.4f}{self._left()}"
         )
+
+    def say(self, line: str) -> None:
+        """Print a line above the live one."""
+        self.bar.write(line, file=sys.stdout)
 
     def close(self) -> None:
         """Remove the live line."""

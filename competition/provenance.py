@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from competition import files, history, runs
+from competition import files, forms, history, runs
 from competition.digits import KNOWN_CONTENT
 from competition.errors import CompetitionError
 from competition.folders import Folders
@@ -39,7 +39,7 @@ def row_of_run(folders: Folders, run: Run) -> tuple[dict, Path]:
         )
     row = next((row for row in history.read_history(folders) if row["run"] == run.name), None)
     if row is None:
-        row = history.history_row(run, run.read_json("scores.json"))
+        row = history.history_row(run, run.read_json("scores.json", forms.SCORES))
     return row, run.submission
 
 

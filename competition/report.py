@@ -10,7 +10,7 @@ import numpy as np
 from markupsafe import Markup
 from sklearn.metrics import precision_recall_fscore_support
 
-from competition import figures, files, history, runs, scoring
+from competition import figures, files, forms, history, runs, scoring
 from competition.augment import Augmenter
 from competition.config import RECIPES, Config
 from competition.data import Data
@@ -34,12 +34,12 @@ def make_report(folders: Folders, run: runs.Run, data: Data) -> Path:
     """
     config, labels = run.config, data.train.labels
     variant = int(config.test_shift > 0)
-    arrays = run.read_arrays("probabilities.npz")
-    out_of_fold, test = arrays["out_of_fold"], arrays["test"][variant]
-    probabilities = out_of_fold[variant]
+    out_of_fold, test = run.probabilities(len(data.train), len(data.test))
+    probabilities, test = out_of_fold[variant], test[variant]
     members = plan_members(config, labels)
     results = [run.load_member(member.name) for member in members]
-    if None in results:
+    if any(r is None or (r.valid.shape[1], r.test.shape[1]) != (len(member.rows[1]), len(data.test))
+           for r, member in zip(results, members, strict=True)):  # fmt: skip
         raise CompetitionError(f"{run.path} must hold all its members. Received: a damaged one. Next: `make train`.")
 
     histories = [_columns(result.history) for result in results]
@@ -64,7 +64,7 @@ def make_report(folders: Folders, run: runs.Run, data: Data) -> Path:
         "report.html.j2",
         run=run,
         config=config,
-        scores=run.read_json("scores.json"),
+        scores=run.read_json("scores.json", forms.SCORES),
         manifest=run.manifest,
         seconds=sum(run.manifest.get("seconds", {}).values()),
         row=next((row for row in history.read_history(folders) if row["run"] == run.name), {}),

@@ -5,21 +5,23 @@
       members/<name>/                       weights.npz valid.npy test.npy history.csv, then done.json
       probabilities.npz  scores.json  submission.csv  then done.json: the run is complete
 
-Arrays are read with allow_pickle=False and models are rebuilt from the config, so opening a run executes
-nothing from it.
+Somebody else may have made the folder. Arrays are read with allow_pickle=False and models are rebuilt from the
+config, so opening a run executes nothing from it; what is read has the form that its readers count on.
 """
 
 import dataclasses
 import json
+import math
 import subprocess
-import time
+import zipfile
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 
-from competition import files
+from competition import files, forms
 from competition.config import Config
 from competition.errors import CompetitionError
 from competition.folders import PACKAGE, ROOT, Folders
@@ -47,9 +49,14 @@ class MemberResult:
 
 @dataclass(frozen=True)
 class Run:
-    """A run folder."""
+    """A run folder.
+
+    Attributes:
+        lock: of the process that trains it, held as long as something refers to it; None elsewhere.
+    """
 
     path: Path
+    lock: TextIO | None = dataclasses.field(default=None, compare=False, repr=False)
 
     @property
     def name(self) -> str:
@@ -71,32 +78,50 @@ class Run:
         """The settings, checked anew."""
         try:
             return Config(**self.read_json("config.json"))
-        except TypeError as error:
+        except (TypeError, CompetitionError) as error:
+            received = str(error).partition(" Next: ")[0].removesuffix(".")
             raise CompetitionError(
-                f"{self.path}/config.json must hold this version's settings. Received: {error}. "
+                f"{self.path}/config.json must hold this version's settings. Received: {received}. "
                 "Next: `make train NEW=1`."
             ) from None
 
     @property
     def manifest(self) -> dict:
         """What the run was made from and on; empty if it was killed before saying so."""
-        return self.read_json("manifest.json") if (self.path / "manifest.json").exists() else {}
+        return self.read_json("manifest.json", forms.MANIFEST) if (self.path / "manifest.json").exists() else {}
 
-    def read_json(self, name: str) -> dict:
+    def read_json(self, name: str, form=dict) -> dict:
         """One of the run's JSON files.
 
+        Args:
+            form: what it must hold, see `forms`.
+
         Raises:
-            CompetitionError: it is missing or damaged.
+            CompetitionError: it is missing, damaged, or of another form.
         """
         try:
-            value = json.loads((self.path / name).read_text("utf-8"))
-        except (OSError, ValueError) as error:
-            value = error
-        if not isinstance(value, dict):
+            return forms.parse((self.path / name).read_bytes(), form)
+        except (OSError, CompetitionError) as error:
             raise CompetitionError(
-                f"{self.path / name} must hold a JSON object. Received: {value}. Next: `make train NEW=1`."
+                f"{self.path / name} must be as a run writes it. Received: {error}. Next: `make train NEW=1`."
+            ) from None
+
+    def probabilities(self, train_rows: int | None = None, test_rows: int | None = None) -> tuple:
+        """What probabilities.npz holds: float32 arrays (2, train_rows, 10) and (2, test_rows, 10).
+
+        Raises:
+            CompetitionError: it is missing or damaged, or of other data.
+        """
+        arrays = self.read_arrays("probabilities.npz")
+        pair = arrays.get("out_of_fold"), arrays.get("test")
+        if not all(
+            forms.are_probabilities(array, rows) for array, rows in zip(pair, (train_rows, test_rows), strict=True)
+        ):
+            raise CompetitionError(
+                f"{self.path}/probabilities.npz must hold those of each row. Received: other arrays. "
+                "Next: `make train NEW=1`."
             )
-        return value
+        return pair
 
     def write_json(self, name: str, content: dict) -> None:
         """Write one of the run's JSON files."""
@@ -114,6 +139,9 @@ class Run:
             CompetitionError: it is missing or damaged.
         """
         try:
+            with zipfile.ZipFile(self.path / name) as archive:
+                if sum(entry.file_size for entry in archive.infolist()) > LARGEST:
+                    raise ValueError("more than any model needs")
             with np.load(self.path / name, allow_pickle=False) as archive:
                 return dict(archive)
         except Exception as error:  # a damaged zip raises whatever its bytes lead to
@@ -130,7 +158,7 @@ class Run:
         self.write_arrays(f"members/{name}/weights.npz", **{f"w{i:03}": w for i, w in enumerate(result.weights)})
         files.write_table(folder / "history.csv", list(result.history[0]), result.history)
         sums = {file: files.sha256_of(folder / file) for file in MEMBER_FILES}
-        self.write_json(f"members/{name}/done.json", {"sha256": sums, **result.facts})
+        self.write_json(f"members/{name}/done.json", {"sha256": sums | {"facts": _sum(result.facts)}, **result.facts})
 
     def load_member(self, name: str) -> MemberResult | None:
         """A member as it was stored, or None if it is not there, not finished or damaged (which is said)."""
@@ -138,53 +166,55 @@ class Run:
         if not (folder / "done.json").exists():
             return None
         try:
-            facts = self.read_json(f"members/{name}/done.json")
+            facts = self.read_json(f"members/{name}/done.json", forms.MEMBER)
             sums = facts.pop("sha256")
-            damaged = [file for file in MEMBER_FILES if files.sha256_of(folder / file) != sums[file]]
-            if not damaged:
-                weights = self.read_arrays(f"members/{name}/weights.npz")
-                valid, test = (np.load(folder / f"{a}.npy", allow_pickle=False) for a in ("valid", "test"))
-                history = files.read_table(folder / "history.csv")
-                return MemberResult(valid, test, [weights[key] for key in sorted(weights)], history, facts)
-        except (OSError, KeyError, TypeError, ValueError, CompetitionError):
-            damaged = ["done.json"]
-        print(f"{folder / damaged[0]} is damaged: {name} is trained again.")
+            damaged = [file for file in MEMBER_FILES if _sha256(folder / file) != sums[file]]
+            if sums["facts"] == _sum(facts) and not damaged:
+                return self._member(name, facts)
+        except (KeyError, TypeError, CompetitionError):
+            damaged = []
+        print(f"{folder / (damaged or ['done.json'])[0]} is damaged: {name} is trained again.")
         return None
+
+    def _member(self, name: str, facts: dict) -> MemberResult:
+        """A member whose checksums are right; whoever made them up has not made up a traceback.
+
+        Raises:
+            CompetitionError: a file does not hold what a member leaves behind.
+        """
+        folder = self.path / "members" / name
+        try:
+            valid, test = (np.load(folder / f"{a}.npy", allow_pickle=False) for a in ("valid", "test"))
+            history = files.read_table(folder / "history.csv")
+            numbers = [float(value) for epoch in history for value in epoch.values()]
+        except Exception as error:  # a made-up header raises whatever its bytes lead to
+            raise CompetitionError(str(error)) from None
+        arrays = self.read_arrays(f"members/{name}/weights.npz")
+        weights = [arrays[key] for key in sorted(arrays)]
+        if not (
+            all(map(forms.are_probabilities, (valid, test)))
+            and all(array.dtype.kind in "fiu" for array in weights)
+            and 0 < len(history) == facts["epochs"] >= facts["kept_epoch"] >= 0
+            and {"accuracy", "loss", "val_accuracy", "val_loss"} <= history[0].keys()
+            and all(math.isfinite(number) for number in numbers)
+        ):
+            raise CompetitionError("other arrays or another history")
+        return MemberResult(valid, test, weights, history, facts)
 
 
 MEMBER_FILES = ("valid.npy", "test.npy", "weights.npz", "history.csv")
+LARGEST = 2 << 30  # bytes of unpacked arrays
 
 
-def open_run(folders: Folders, config: Config, manifest: dict, new: bool = False) -> Run:
-    """Go on with the newest unfinished run that was made from the same, or start one.
-
-    Args:
-        manifest: what the run is made from; its `identity` decides whether runs are the same.
-        new: start one in any case.
-    """
-    unfinished = [run for run in reversed(list_runs(folders)) if not run.complete and run.manifest]
-    for run in [] if new else unfinished:
-        if run.manifest["identity"] == manifest["identity"]:
-            print(f"Going on with {run.path}.")
-            return run
-    if unfinished and not new:
-        before, now = unfinished[0].manifest["identity"], manifest["identity"]
-        changed = ", ".join(key for key in now if before.get(key) != now[key])
-        print(f"{unfinished[0].path} is unfinished, but changed since: {changed}. A new run starts.")
-    base = folders.submissions / f"{time.strftime('%Y%m%d-%H%M%S')}-{config.recipe}"
-    path, attempt = base, 1
-    while path.exists():
-        path, attempt = base.with_name(f"{base.name}-{attempt}"), attempt + 1
+def _sha256(path: Path) -> str | None:
     try:
-        path.mkdir(parents=True)
-    except OSError as error:
-        raise CompetitionError(
-            f"Runs are kept in {folders.submissions}. Received: {error.strerror}. Next: --submissions FOLDER."
-        ) from None
-    run = Run(path)
-    run.write_json("config.json", settings_of(config))
-    run.write_json("manifest.json", manifest)
-    return run
+        return files.sha256_of(path)
+    except OSError:
+        return None
+
+
+def _sum(facts: dict) -> str:
+    return sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
 def list_runs(folders: Folders) -> list[Run]:

@@ -17,6 +17,7 @@ from competition.folds import set_aside
 from competition.models import build_model
 from competition.runs import MemberResult
 
+ENOUGH_STEPS = 200  # of training: the small nets here read nine of ten digits by then
 SHIFTS = ((0, 0), (0, 1), (0, -1), (1, 0), (-1, 0))  # as multiples of config.test_shift
 
 
@@ -70,6 +71,7 @@ def train_member(
     facts = {
         "seed": seed,
         "epochs": len(epochs),
+        "steps": steps * len(epochs),
         "kept_epoch": stopping.kept_epoch,
         "accuracy": float(np.mean(valid[1].argmax(1) == train.labels[rows[1]])),
         "training_seconds": round(trained - started, 1),
@@ -103,6 +105,22 @@ def compiled_model(config: Config, setup: Setup, steps: int) -> keras.Model:
         jit_compile=setup.jit_compile,
     )
     return model
+
+
+def failure(result: MemberResult) -> str | None:
+    """Why a member is none; None where it learned.
+
+    It has learned nothing when, after steps enough for any net, it reads most of its own rows wrongly: both the
+    augmented ones and those watched. By chance a tenth would be right.
+    """
+    losses = [epoch["loss"] for epoch in result.history] + [epoch["val_loss"] for epoch in result.history]
+    if not (np.isfinite(losses).all() and np.isfinite(result.valid).all() and np.isfinite(result.test).all()):
+        return "a loss that is no number"
+    kept = result.history[result.facts["kept_epoch"] - 1]
+    right = max(kept["accuracy"], kept["val_accuracy"])
+    if result.facts["steps"] >= ENOUGH_STEPS and right < 0.3:
+        return f"accuracy {right:.2f} on its own rows after {result.facts['steps']} steps"
+    return None
 
 
 class EarlyStopping(keras.callbacks.Callback):

@@ -9,9 +9,9 @@ import pytest
 from competition.folders import PACKAGE, ROOT
 
 FLOORS = (
-    ("errors", "config", "scoring", "files", "folders", "kaggle_failures"),
+    ("errors", "config", "scoring", "files", "forms", "folders", "kaggle_failures"),
     ("digits", "folds", "augment", "submission", "runs", "kaggle_cli", "device", "models", "progress", "pictures"),
-    ("training", "engines", "cluster", "data", "history", "kernel", "figures", "page"),
+    ("training", "engines", "cluster", "data", "history", "resuming", "kernel", "figures", "page"),
     ("ensemble", "provenance", "remote", "report", "compare", "predict"),
     ("pipeline", "leaderboard"),
     ("__main__", "kernel_template"),
