@@ -133,13 +133,16 @@ class Run:
         self.write_json(f"members/{name}/done.json", {"sha256": sums, **result.facts})
 
     def load_member(self, name: str) -> MemberResult | None:
-        """A member as it was stored, or None if it is not there, not finished or damaged (which is said)."""
+        """A member as it was stored, or None if it is not there or not finished, or damaged or another run's (said)."""
         folder = self.path / "members" / name
         if not (folder / "done.json").exists():
             return None
         try:
             facts = self.read_json(f"members/{name}/done.json")
             sums = facts.pop("sha256")
+            if facts["data_sha256"] != self.manifest["identity"]["data"][0]:
+                print(f"{folder} was made from other data than {self.name}: it does not count.")
+                return None
             damaged = [file for file in MEMBER_FILES if files.sha256_of(folder / file) != sums[file]]
             if not damaged:
                 weights = self.read_arrays(f"members/{name}/weights.npz")

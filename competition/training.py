@@ -83,12 +83,16 @@ def train_member(
 def compiled_model(config: Config, setup: Setup, steps: int) -> keras.Model:
     """The model with its loss and optimizer.
 
-    The learning rate climbs and falls linearly ("slanted triangle", Howard and Ruder 2018); falling to zero
-    makes the last weights the good ones.
+    By default the learning rate climbs and falls linearly ("slanted triangle", Howard and Ruder 2018); falling
+    to zero makes the last weights the good ones.
     """
+    if config.schedule == "triangle":
+        rate = Triangle(config.learning_rate, config.warmup, steps * config.epochs)
+    else:
+        rate = keras.optimizers.schedules.ExponentialDecay(config.learning_rate, steps, config.decay, staircase=True)
     model = build_model(config)
     model.compile(
-        keras.optimizers.Adam(Triangle(config.learning_rate, config.warmup, steps * config.epochs), beta_2=0.99),
+        keras.optimizers.Adam(rate, beta_2=config.beta_2),
         keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=config.label_smoothing),
         metrics=["accuracy"],
         jit_compile=setup.jit_compile,
@@ -107,7 +111,7 @@ class EarlyStopping(keras.callbacks.Callback):
 
     Args:
         images, labels: the watched rows, (n, 28, 28, 1) uint8 and (n,) int64.
-        patience: clearly worse epochs in a row before training stops.
+        patience: clearly worse epochs in a row before training stops; 0 never stops it and keeps the last weights.
     """
 
     def __init__(self, images, labels, patience: int):
@@ -120,7 +124,7 @@ class EarlyStopping(keras.callbacks.Callback):
         """Compare the epoch with the best one."""
         logits = ops.convert_to_tensor(self.model.predict(self.images, batch_size=500, verbose=0))
         losses = np.asarray(keras.losses.sparse_categorical_crossentropy(self.labels, logits, from_logits=True))
-        if self.is_clearly_worse(losses):
+        if self.patience and self.is_clearly_worse(losses):
             self.worse += 1
             self.model.stop_training = self.worse >= self.patience
             return

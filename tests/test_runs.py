@@ -14,7 +14,7 @@ RESULT = MemberResult(
     test=np.full((2, 4, 10), 0.1, np.float32),
     weights=[np.arange(6, dtype=np.float32).reshape(2, 3), np.ones(3, np.float32)],
     history=[{"loss": 0.5, "accuracy": 0.9}, {"loss": 0.25, "accuracy": 0.95}],
-    facts={"seed": 7, "accuracy": 0.75},
+    facts={"seed": 7, "accuracy": 0.75, "data_sha256": "a"},
 )
 IDENTITY = {"settings": 1, "data": ["a", "b"]}
 SCORES = {
