@@ -10,7 +10,8 @@ SETUP := $(VENV)/.installed
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help data train submit scores report predict kernel notebook record test test-all bench soak fuzz lint clean
+.PHONY: help data train baselines blend submit scores report predict kernel notebook record test test-all bench soak fuzz
+.PHONY: lint clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,6 +21,12 @@ data: $(SETUP)  ## find, download or unpack the data, and check every value
 
 train: $(SETUP)  ## train the ensemble and write a submission (RECIPE=, JOBS= or SCHEDULER=, NEW=1, TENSORBOARD=1, ARGS=)
 	@$(PYTHON) -m competition train $(if $(RECIPE),--recipe $(RECIPE)) $(if $(JOBS),--jobs $(JOBS)) $(if $(SCHEDULER),--scheduler $(SCHEDULER)) $(if $(NEW),--new) $(if $(TENSORBOARD),--tensorboard) $(ARGS)
+
+baselines: $(SETUP)  ## train five classic systems by their own recipes, and print them beside ours
+	@$(PYTHON) -m competition baselines $(if $(JOBS),--jobs $(JOBS)) $(ARGS)
+
+blend: $(SETUP)  ## average finished runs into a new one (RUNS=run-a,run-b)
+	@$(PYTHON) -m competition blend --runs "$(RUNS)" $(ARGS)
 
 submit: $(SETUP)  ## send the newest complete run to Kaggle and wait for its score (RUN=, FILE=, ARGS=--force)
 	@$(PYTHON) -m competition submit $(if $(RUN),--run $(RUN)) $(if $(FILE),--file $(FILE)) $(ARGS)
@@ -37,8 +44,8 @@ notebook: $(SETUP)  ## execute the walk-through of a run, into the run's folder 
 report: $(SETUP)  ## make report.html of the newest complete run (RUN=), or compare two (COMPARE=run-a,run-b)
 	@$(PYTHON) -m competition report $(if $(RUN),--run $(RUN)) $(if $(COMPARE),--compare $(COMPARE)) $(ARGS)
 
-predict: $(SETUP)  ## label a CSV or pictures of digits by a run (IMAGES=, RUN=)
-	@$(PYTHON) -m competition predict $(if $(RUN),--run $(RUN)) $(IMAGES) $(ARGS)
+predict: $(SETUP)  ## label a CSV or pictures of digits by a run (IMAGES=, RUN=, MODEL=)
+	@$(PYTHON) -m competition predict $(if $(RUN),--run $(RUN)) $(if $(MODEL),--model $(MODEL)) $(IMAGES) $(ARGS)
 
 record: $(SETUP)  ## copy a run's row into submissions/record.csv (RUN=, REMARK=)
 	@$(PYTHON) -m competition record $(if $(RUN),--run $(RUN)) --remark "$(REMARK)" $(ARGS)

@@ -9,11 +9,11 @@ import time
 from dataclasses import fields
 from pathlib import Path
 
-from competition.config import RECIPES, Config
+from competition.config import MNIST, RECIPES, Config
 from competition.errors import CompetitionError
 from competition.folders import Folders
 
-SOURCES = ("auto", "kaggle", "sample")  # of the data; see `data.obtain`
+SOURCES = ("auto", "kaggle", "sample", *MNIST)  # of the data; see `data.load`
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -21,7 +21,7 @@ def main(arguments: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     options = parser().parse_args(arguments)
     try:
-        options.run_command(options, Folders.find(options.input, options.submissions))
+        options.run_command(options, Folders.find(options.input, options.submissions, options.mnist_npz))
     except CompetitionError as error:
         print(f"Error: {error}", file=sys.stderr)
         return 1
@@ -51,6 +51,7 @@ def parser() -> argparse.ArgumentParser:
     folders = argparse.ArgumentParser(add_help=False)
     folders.add_argument("--input", type=Path, help="folder of the CSVs or the zip (default: input/)")
     folders.add_argument("--submissions", type=Path, help="folder of the runs (default: submissions/)")
+    folders.add_argument("--mnist-npz", type=Path, help="of mnist-keras data (default: where Keras keeps it)")
     settings = argparse.ArgumentParser(add_help=False)
     group = settings.add_argument_group("settings (default: the recipe's)")
     for field in fields(Config):
@@ -71,6 +72,7 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--source", choices=SOURCES, default="auto")
     sub.add_argument("--new", action="store_true", help="start a new run where an unfinished one could go on")
     sub.add_argument("--tensorboard", action="store_true", help="also write TensorBoard logs into the run's folder")
+    sub.add_argument("--save-h5", action="store_true", help="also write model.h5, in Keras's legacy format")
     where = sub.add_argument_group("where the work runs (changes no setting of the run)")
     engine = where.add_mutually_exclusive_group()
     engine.add_argument("--jobs", type=int, help="members that train at once (default: what suits the machine)")
@@ -82,6 +84,13 @@ def parser() -> argparse.ArgumentParser:
     where.add_argument(
         "--deterministic", action=argparse.BooleanOptionalAction, default=True, help="the same bytes again (default)"
     )
+
+    sub = command("baselines", make_baselines, "train five classic systems beside ours, and print a table", settings)
+    sub.add_argument("--source", choices=("auto", *MNIST), default="auto", help="of MNIST (auto: what is at hand)")
+    sub.add_argument("--jobs", type=int, help="members that train at once (default: what suits the machine)")
+
+    sub = command("blend", make_blend, "average finished runs on the same data into a new one")
+    sub.add_argument("--runs", required=True, metavar="RUN,RUN", help="two or more")
 
     sub = command("kernel", make_kernel, "pack the package and a recipe into a Kaggle kernel", settings)
     sub.add_argument("--recipe", choices=RECIPES, default="fast", help="default: fast")
@@ -111,7 +120,9 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--compare", metavar="RUN,RUN", help="two runs on the same data")
 
     sub = command("predict", make_predict, "label a test-format CSV or pictures of single digits")
-    sub.add_argument("--run", help="default: the newest complete run")
+    which = sub.add_mutually_exclusive_group()
+    which.add_argument("--run", help="default: the newest complete run")
+    which.add_argument("--model", type=Path, help="a .keras or .h5 file of one of our networks, in place of a run")
     sub.add_argument("images", type=Path, nargs="+", help="a .csv, .csv.gz or .zip like test.csv, or PNG or JPEG files")
 
     sub = command("record", make_record, "copy a run's row of history.csv into the committed record")
@@ -152,7 +163,22 @@ def make_train(options, folders: Folders) -> None:
         options.new,
         options.tensorboard,
         options.scheduler,
+        options.save_h5,
     )
+
+
+def make_baselines(options, folders: Folders) -> None:
+    """`make baselines`."""
+    from competition import baselines
+
+    print(baselines.compare(folders, chosen_settings(options), options.source, options.jobs))
+
+
+def make_blend(options, folders: Folders) -> None:
+    """`make blend`."""
+    from competition import blend
+
+    blend.blend(folders, options.runs.split(","))
 
 
 def make_kernel(options, folders: Folders) -> None:
@@ -225,9 +251,9 @@ def make_report_page(options, folders: Folders) -> None:
 
 def make_predict(options, folders: Folders) -> None:
     """Label digits with a run's ensemble; CSV on the standard output."""
-    from competition import predict, runs
+    from competition import predict
 
-    predict.print_predictions(folders, runs.find_run(folders, options.run), options.images)
+    predict.print_predictions(folders, options.run, options.images, options.model)
 
 
 def make_record(options, folders: Folders) -> None:

@@ -21,8 +21,14 @@ def make_comparison(folders: Folders, first: runs.Run, second: runs.Run, data: D
     if first.manifest["identity"]["data"] != second.manifest["identity"]["data"]:
         raise CompetitionError("COMPARE takes two runs on the same data. Received: "
                                f"{first.name} and {second.name}. Next: choose two of one source.")  # fmt: skip
-    labels = data.train.labels
-    probabilities = [run.probabilities(len(labels), len(data.test))[0][int(run.config.test_shift > 0)] for run in pair]
+    probabilities = [
+        run.probabilities(len(data.train), len(data.test))[0][int(run.config.test_shift > 0)] for run in pair
+    ]
+    rows = np.intersect1d(*map(scoring.judged, probabilities))
+    if len(rows) < 2:
+        raise CompetitionError("COMPARE takes two runs that were asked about the same rows. Received: "
+                               f"{len(rows)} in common. Next: choose two of the same protocol.")  # fmt: skip
+    labels, probabilities = data.train.labels[rows], [p[rows] for p in probabilities]
     wrong = [p.argmax(1) != labels for p in probabilities]
     only = [np.flatnonzero(wrong[i] & ~wrong[1 - i]) for i in (0, 1)]
     settings = [run.manifest["identity"]["settings"] for run in pair]
@@ -34,11 +40,11 @@ def make_comparison(folders: Folders, first: runs.Run, second: runs.Run, data: D
         seconds=[sum(run.manifest.get("seconds", {}).values()) for run in pair],
         result=scoring.paired(labels, *probabilities),
         both_wrong=int(np.sum(wrong[0] & wrong[1])),
-        rows=len(labels),
+        rows=len(rows),
         differing=[(key, settings[0].get(key), settings[1].get(key)) for key in {**settings[0], **settings[1]}
                    if settings[0].get(key) != settings[1].get(key)],
-        only=[pictures_of(data.train, probabilities[i], worst_first(probabilities[i], rows)[: PICTURES // 2])
-              for i, rows in enumerate(only)],
+        only=[pictures_of(data.train, rows, probabilities[i], worst_first(probabilities[i], chosen)[: PICTURES // 2])
+              for i, chosen in enumerate(only)],
     )  # fmt: skip
     path = folders.submissions / f"compare-{first.name}-{second.name}.html"
     files.write(path, page)

@@ -1,4 +1,4 @@
-"""Where the digits come from: CSVs in input/, Kaggle's zip, Kaggle itself, or the embedded sample."""
+"""Where the digits come from: CSVs in input/, Kaggle's zip, Kaggle itself, the embedded sample, or MNIST."""
 
 import shutil
 import sys
@@ -9,13 +9,15 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from competition import files, kaggle_cli
-from competition.digits import Digits, read_digits, zip_entry
+from competition import files, kaggle_cli, mnist
+from competition.config import MNIST
+from competition.digits import Digits, content_hash, read_digits, zip_entry
 from competition.errors import CompetitionError
 from competition.folders import SAMPLE, Folders
 from competition.kaggle_failures import COMPETITION, RULES, found_credentials
 
 ROOM = 150 << 20  # bytes: the zip and its CSVs
+MNIST_FILES = "mnist_train.csv", "mnist_test.csv"
 SAMPLE_FILES = SAMPLE / "train.csv.gz", SAMPLE / "test.csv.gz"
 BANNER = """\
 ==================================================================================
@@ -35,7 +37,7 @@ class Data:
     Attributes:
         train: digits with labels.
         test: digits without.
-        answers: int64 array (n_test,), the true labels of the sample's test digits; None for Kaggle's.
+        answers: int64 array (n_test,), the true labels of the sample's or MNIST's test digits; None for Kaggle's.
     """
 
     train: Digits
@@ -117,10 +119,20 @@ def download(folders: Folders) -> list[Path]:
 def load(folders: Folders, source: str = "auto") -> Data:
     """Read and check both files, from the cache where they were read before.
 
+    Args:
+        source: as `obtain` takes it; or one of MNIST, for the baselines.
+
     Raises:
         CompetitionError: a file breaks a rule.
     """
-    return _read(folders, *obtain(folders, source))
+    return _read_mnist(folders, source) if source in MNIST else _read(folders, *obtain(folders, source))
+
+
+def mnist_at_hand(folders: Folders) -> str | None:
+    """Which of MNIST's sources can be had without a download; None if neither."""
+    if mnist.find_npz(folders.mnist_npz):
+        return "mnist-keras"
+    return "mnist-csv" if all(_csv(folders.input, name) for name in MNIST_FILES) else None
 
 
 def load_again(folders: Folders, manifest: dict) -> Data:
@@ -132,8 +144,11 @@ def load_again(folders: Folders, manifest: dict) -> Data:
     Raises:
         CompetitionError: it is not there any more, or other data is in its place.
     """
-    # The sample without its banner: it was read when the run was made.
-    data = _read(folders, *SAMPLE_FILES) if manifest["source"] == "sample" else load(folders, "kaggle")
+    source = manifest["source"]
+    if source == "sample":
+        data = _read(folders, *SAMPLE_FILES)  # without its banner: it was read when the run was made
+    else:
+        data = load(folders, source if source in MNIST else "kaggle")
     for digits, name, wanted in zip(
         (data.train, data.test), ("train.csv", "test.csv"), manifest["identity"]["data"], strict=True
     ):
@@ -152,6 +167,26 @@ def _read(folders: Folders, train_path: Path, test_path: Path) -> Data:
     if test_path.parent == SAMPLE:
         answers = np.loadtxt(SAMPLE / "test_labels.csv", np.int64, delimiter=",", skiprows=1)[:, 1]
     return Data(train, test, answers)
+
+
+def _read_mnist(folders: Folders, source: str) -> Data:
+    """MNIST's 60,000 and 10,000: its test labels are known, and no member is given them."""
+    if source == "mnist-csv":
+        paths = [_csv(folders.input, name) for name in MNIST_FILES]
+        if not all(paths):
+            raise CompetitionError(
+                f"{folders.input} must hold {' and '.join(MNIST_FILES)}. Received: "
+                f"{'one of them' if any(paths) else 'neither'}. Next: put them there, or --source mnist-keras."
+            )
+        read = [read_digits(path, labelled=True, cache=folders.cache, header=False) for path in paths]
+        (images, labels), (test, answers) = [(digits.images, digits.labels) for digits in read]
+    else:
+        from competition import device  # noqa: F401  first: it keeps the backend's greetings away
+
+        path = mnist.find_npz(folders.mnist_npz) or mnist.download_npz()
+        (images, labels), (test, answers) = mnist.read_npz(path)
+    train = Digits(images, labels, source, content_hash(images, labels))
+    return Data(train, Digits(test, None, source, content_hash(test, None)), answers)
 
 
 def _csv(folder: Path, name: str) -> Path | None:

@@ -42,7 +42,7 @@ class Digits:
     Attributes:
         images: uint8 array (n, 28, 28, 1), 0 is paper and 255 is ink, in the order of the file.
         labels: int64 array (n,) with values 0…9, or None where they are unknown.
-        source: where they come from: `kaggle`, `sample` or `other`.
+        source: where they come from: `kaggle`, `sample`, `mnist-keras`, `mnist-csv` or `other`.
         sha256: hash of images and labels.
     """
 
@@ -55,7 +55,7 @@ class Digits:
         return len(self.images)
 
 
-def read_digits(path: Path, labelled: bool, cache: Path | None = None) -> Digits:
+def read_digits(path: Path, labelled: bool, cache: Path | None = None, header: bool = True) -> Digits:
     """Read one file in Kaggle's format and check every value of it.
 
     Columns are found by name, whatever their order; rows keep theirs. LF or CRLF, a byte order mark, gzip
@@ -65,6 +65,8 @@ def read_digits(path: Path, labelled: bool, cache: Path | None = None) -> Digits
         path: `train.csv`-like or `test.csv`-like file, plain or .gz, or a .zip that holds one of that name.
         labelled: whether the file must have the column `label` (train) or must not (test).
         cache: folder for parsed copies, keyed by the file's bytes and memory-mapped when read again.
+        header: whether the first line names the columns; otherwise it may name them as it likes, or none, and the
+            label comes first.
 
     Raises:
         CompetitionError: the file is missing, unreadable or breaks a rule. Nothing is written then.
@@ -80,10 +82,11 @@ def read_digits(path: Path, labelled: bool, cache: Path | None = None) -> Digits
         raise CompetitionError(
             f"{path} must be readable. Received: {error.strerror}. Next: chmod u+r {path}."
         ) from None
-    key = hashlib.sha256(raw).hexdigest() + ("-train" if labelled else "-test")
+    key = hashlib.sha256(raw).hexdigest() + ("-train" if labelled else "-test") + "-bare" * (not header)
     cached = _from_cache(cache, key, labelled)
     if cached is None:
-        images, labels = _parse(path, _unpacked(path, raw, name), labelled)
+        text = _unpacked(path, raw, name)
+        images, labels = _parse(path, text if header else _with_header(text), labelled)
         cached = _to_cache(cache, key, images, labels)
     images, labels, sha256 = cached
     return Digits(images, labels, KNOWN_CONTENT.get(sha256, "other"), sha256)
@@ -132,6 +135,14 @@ def _unpacked(path: Path, raw: bytes, name: str) -> bytes:
         except _DAMAGED as error:
             raise _refusal(path, "the gzip file must be whole", str(error) or type(error).__name__) from None
     return raw
+
+
+def _with_header(text: bytes) -> bytes:
+    """The CSV with Kaggle's header in place of its own, or of none."""
+    text = text.removeprefix(codecs.BOM_UTF8)
+    first, _, rest = text.partition(b"\n")
+    named = not all(value.strip(b' "\r').isdigit() for value in first.split(b",")[:2])
+    return ",".join(["label", *PIXELS]).encode() + b"\n" + (rest if named else text)
 
 
 def _bounded(path: Path, file) -> bytes:

@@ -12,7 +12,7 @@ from competition.device import OUT_OF_MEMORY, Setup, hardware
 from competition.digits import Digits, content_hash
 from competition.engines import Engine, Tell, choose_processes
 from competition.errors import CompetitionError
-from competition.folds import Member, plan_members
+from competition.folds import Member, mean_seen_by, plan_members, seen_by
 from competition.progress import Progress
 from competition.runs import MemberResult, Run
 from competition.training import failure, train_member
@@ -23,16 +23,18 @@ class Answer:
     """What an ensemble says; index 0 is of the images as they are, 1 averaged over test-time shifts.
 
     Attributes:
-        out_of_fold: float32 array (2, n_train, 10), each row averaged over the members that never saw it.
+        out_of_fold: float32 array (2, n_train, 10), each row averaged over the members that were asked about
+            it, none of which saw it; NaN where none was asked, as random splits may leave rows.
         test: float32 array (2, n_test, 10), averaged over all members.
-        test_members: float32 array (members, n_test, 10), of the variant that the recipe submits.
-        variant: which of the two that is.
+        variant: which of the two the recipe submits.
+        parts: of each ensemble that was blended into this one (here itself alone) how many members an out-of-fold row
+            averages, and what each says of the test rows, float32 array (members, n_test, 10).
     """
 
     out_of_fold: np.ndarray
     test: np.ndarray
-    test_members: np.ndarray
     variant: int
+    parts: list[tuple[float, np.ndarray]]
 
 
 @dataclass(frozen=True)
@@ -155,21 +157,23 @@ def train_members(
 def combine(config: Config, train: Digits, results: list[MemberResult]) -> Answer:
     """Average the members' probabilities."""
     members = plan_members(config, train.labels)
-    out_of_fold = np.zeros((2, len(train), 10), np.float64)
+    asked = seen_by(members, train.labels)
+    out_of_fold = np.where(asked[:, None], np.zeros((2, len(train), 10)), np.nan)
     for member, result in zip(members, results, strict=True):
-        out_of_fold[:, member.rows[1]] += result.valid / config.repeats
+        out_of_fold[:, member.rows[1]] += result.valid / asked[member.rows[1], None].astype(np.float32)
     variant = int(config.test_shift > 0)
     return Answer(
         out_of_fold=out_of_fold.astype(np.float32),
         test=np.mean([result.test for result in results], axis=0, dtype=np.float64).astype(np.float32),
-        test_members=np.stack([result.test[variant] for result in results]),
         variant=variant,
+        parts=[(mean_seen_by(asked), np.stack([result.test[variant] for result in results]))],
     )
 
 
-def score(labels, answer: Answer, results: list[MemberResult], repeats: int) -> dict:
+def score(labels, answer: Answer, results: list[MemberResult]) -> dict:
     """The two scores of a run, never mixed up: out-of-fold, and predicted for the leaderboard."""
-    chosen = answer.out_of_fold[answer.variant]
+    rows = scoring.judged(answer.out_of_fold[0])
+    labels, plain, chosen = labels[rows], answer.out_of_fold[0, rows], answer.out_of_fold[answer.variant, rows]
     accuracy = scoring.accuracy(labels, chosen)
     low, high = scoring.wilson(accuracy, len(labels))
     return {
@@ -179,9 +183,10 @@ def score(labels, answer: Answer, results: list[MemberResult], repeats: int) -> 
             "high": high,
             "log_loss": scoring.log_loss(labels, chosen),
             "errors": round((1 - accuracy) * len(labels)),
-            "without_shifts": scoring.accuracy(labels, answer.out_of_fold[0]),
+            "rows": len(labels),
+            "without_shifts": scoring.accuracy(labels, plain),
         },
-        "leaderboard": scoring.predict_leaderboard(labels, chosen, repeats, answer.test_members),
+        "leaderboard": scoring.predict_blend(labels, chosen, answer.parts),
         "members": {
             "accuracy": float(np.mean([result.facts["accuracy"] for result in results])),
             "each": [result.facts["accuracy"] for result in results],

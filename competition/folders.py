@@ -2,7 +2,7 @@
 
 import os
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from competition.errors import CompetitionError
@@ -18,10 +18,13 @@ class Folders:
 
     input: Path
     submissions: Path
+    mnist_npz: Path | None = None  # MNIST as Keras keeps it, for the baselines; None: where Keras keeps it
     working: Path | None = None  # Kaggle's own, when running there: all that lies in it is the kernel's output
 
     @classmethod
-    def find(cls, input: Path | None = None, submissions: Path | None = None) -> "Folders":
+    def find(
+        cls, input: Path | None = None, submissions: Path | None = None, mnist_npz: Path | None = None
+    ) -> "Folders":
         """The given folders, or Kaggle's when running there, or the project's own.
 
         Raises:
@@ -32,7 +35,12 @@ class Folders:
             kaggle = Path(os.environ.get("COMPETITION_KAGGLE_ROOT", "/kaggle"))  # another one in tests
             working = kaggle / "working"
             input, submissions = input or _mounted(kaggle / "input"), submissions or working / "submissions"
-        return cls(Path(input or ROOT / "input"), Path(submissions or ROOT / "submissions"), working)
+        return cls(Path(input or ROOT / "input"), Path(submissions or ROOT / "submissions"), mnist_npz, working)
+
+    @property
+    def baselines(self) -> "Folders":
+        """The same data; runs of the baselines, apart, so that nobody's newest run is one of them."""
+        return replace(self, submissions=self.submissions / "baselines")
 
     @property
     def cache(self) -> Path:

@@ -18,12 +18,25 @@ class Member:
 
 
 def plan_members(config: Config, labels) -> list[Member]:
-    """The members of a run: one for each fold of each repeat."""
-    pairs = repeated_folds(labels, config.folds, config.repeats, config.seed)
+    """The members of a run: one for each fold of each repeat, or one for each random split."""
+    if config.folds > 1:
+        pairs = repeated_folds(labels, config.folds, config.repeats, config.seed)
+    else:
+        pairs = random_splits(labels, config.holdout, config.repeats, config.seed)
     return [
         Member(name, seed=int(np.random.SeedSequence([config.seed, i]).generate_state(1)[0] >> 1), rows=rows)
         for i, (name, rows) in enumerate(zip(member_names(config), pairs, strict=True))
     ]
+
+
+def seen_by(members: list[Member], labels) -> np.ndarray:
+    """How many members are asked about each row, int array (n,): the repeats, but with random splits any number."""
+    return np.bincount(np.concatenate([member.rows[1] for member in members]), minlength=len(labels))
+
+
+def mean_seen_by(counts) -> float:
+    """The mean of those counts that are not 0; the harmonic one, as the gain from averaging goes with 1 / count."""
+    return float(1 / np.mean(1 / counts[counts > 0]))
 
 
 def member_names(config: Config) -> list[str]:
@@ -47,6 +60,22 @@ def repeated_folds(labels, folds: int, repeats: int, seed: int) -> list[tuple[np
         splitter = StratifiedKFold(folds, shuffle=True, random_state=state)
         pairs += list(splitter.split(np.zeros(len(labels)), labels))
     return pairs
+
+
+def random_splits(labels, holdout: float, repeats: int, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Split the rows in two at random, stratified, as often as there are repeats.
+
+    Args:
+        labels: int64 array (n,).
+        holdout: fraction of the rows in the second part.
+
+    Returns:
+        `repeats` pairs (train, valid) of sorted row numbers. A row may be in no valid part, or in several.
+    """
+    states = [int(np.random.SeedSequence([seed, repeat]).generate_state(1)[0]) for repeat in range(repeats)]
+    rows, asked = np.arange(len(labels)), max(10, round(holdout * len(labels)))
+    pairs = [train_test_split(rows, test_size=asked, stratify=labels, random_state=state) for state in states]
+    return [(np.sort(train), np.sort(valid)) for train, valid in pairs]
 
 
 def set_aside(labels, rows, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:

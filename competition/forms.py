@@ -60,8 +60,16 @@ def misfit(value, form, place: str = "") -> str | None:
     return next((found for found in places if found is not None), None)
 
 
-def are_probabilities(array, rows: int | None = None) -> bool:
-    """Whether an array is float32 of shape (2, rows, 10), each row nowhere negative and nearly summing to 1."""
+def are_probabilities(array, rows: int | None = None, gaps: bool = False) -> bool:
+    """Whether an array is float32 of shape (2, rows, 10), each row nowhere negative and nearly summing to 1.
+
+    Args:
+        gaps: whether some rows, but not all, may be NaN instead: those that no member was asked about.
+    """
+    if gaps and isinstance(array, np.ndarray) and array.dtype == np.float32 and array.ndim == 3:
+        if rows not in (None, array.shape[1]):
+            return False
+        rows, array = None, array[:, ~np.isnan(array).all(axis=(0, 2))]
     return (
         isinstance(array, np.ndarray)
         and array.dtype == np.float32

@@ -14,7 +14,7 @@ import zipfile
 from pathlib import Path, PurePosixPath
 
 from competition import files
-from competition.config import RECIPES, Config, choose_config
+from competition.config import MNIST, RECIPES, Config, choose_config
 from competition.errors import CompetitionError
 from competition.folders import PACKAGE, ROOT, Folders
 from competition.kaggle_cli import COMPETITION
@@ -134,8 +134,12 @@ def execute(folders: Folders, run: Run) -> Path:
     cells = fill(
         RECIPE=recipe.recipe,
         SETTINGS={k: v for k, v in settings_of(run.config).items() if v != defaults[k] and k != "recipe"},
-        SOURCE="sample" if run.manifest["source"] == "sample" else "auto",
-        FOLDERS={"input": str(folders.input.resolve()), "submissions": str(folders.submissions.resolve())},
+        SOURCE=run.manifest["source"] if run.manifest["source"] in ("sample", *MNIST) else "auto",
+        FOLDERS={
+            name: str(path.resolve())
+            for name, path in vars(folders).items()
+            if path and name in ("input", "submissions", "mnist_npz")
+        },
         RUN=run.name,
     )
     notebook = nbformat.reads(as_notebook(cells), as_version=4)

@@ -52,7 +52,7 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import ConfusionMatrixDisplay, classification_report
 
-from competition import data, files, folds, pipeline, runs
+from competition import data, files, folds, pipeline, runs, scoring
 from competition.augment import Augmenter
 from competition.config import choose_config
 from competition.device import choose_setup, prepare
@@ -114,8 +114,8 @@ show_digits("augmentation", [images[0], *variants], [f"{labels[0]} as it is", *[
 # then asked about that one.
 
 # %%
-pairs = folds.repeated_folds(labels, config.folds, config.repeats, config.seed)
-print(f"{config.members} networks; the first learns from {len(pairs[0][0])} digits, {len(pairs[0][1])} test it.")
+learned, asked = folds.plan_members(config, labels)[0].rows
+print(f"{config.members} networks; the first learns from {len(learned)} digits, {len(asked)} test it.")
 
 # %% [markdown]
 # ## 3. The network
@@ -162,6 +162,8 @@ show("curves")
 probabilities = run.read_arrays("probabilities.npz")
 variant = int(config.test_shift > 0)  # 1: averaged over small shifts of the picture
 out_of_fold, answers = probabilities["out_of_fold"][variant], probabilities["test"][variant]
+rows = scoring.judged(out_of_fold)  # all of them, unless the recipe asks about a random part
+out_of_fold, labels, images = out_of_fold[rows], labels[rows], images[rows]
 predicted = out_of_fold.argmax(axis=1)
 oof, board = scores["out_of_fold"], scores["leaderboard"]
 print(f"Out-of-fold accuracy   {oof['accuracy']:.5f}  (95 % interval {oof['low']:.5f} – {oof['high']:.5f})")
@@ -192,7 +194,7 @@ show_digits("errors", images[worst], [f"{labels[i]} → {predicted[i]}, {truth[i
 # here are the check that Kaggle would accept it, its first rows, and the figures.
 
 # %%
-for warning in check_submission(run.submission, len(digits.test), labels):
+for warning in check_submission(run.submission, len(digits.test), digits.train.labels):
     print("Warning:", warning)
 submission = pd.read_csv(run.submission)
 print(f"{folders.published or run.submission}: {len(submission)} rows, Kaggle would accept it.\n")

@@ -84,6 +84,11 @@ def with_plain_layers(model: keras.Model) -> keras.Model:
     return copy
 
 
+def channels_of(count: int, config: Config) -> int:
+    """A layer's channels times the recipe's width; oneDNN computes in blocks of 8 and more."""
+    return max(8, 8 * round(count * config.width / 8))
+
+
 def pooled(x, config: Config):
     """A strided 5×5 stem, then 3×3 convolutions at 12×12, 6×6 and 3×3.
 
@@ -92,8 +97,7 @@ def pooled(x, config: Config):
     """
 
     def convolve(x, channels, kernel_size=3, **where):
-        channels = max(8, 8 * round(channels * config.width / 8))  # oneDNN computes in blocks of 8 and more
-        return StandardizedConv2D(channels, kernel_size, **where)(x)
+        return StandardizedConv2D(channels_of(channels, config), kernel_size, **where)(x)
 
     x = convolve(x, 32, kernel_size=5, strides=2, padding="valid")
     x = convolve(x, 48)
@@ -105,4 +109,38 @@ def pooled(x, config: Config):
     return layers.GlobalAveragePooling2D()(x)
 
 
-ARCHITECTURES = {"pooled": pooled}
+def lenet(x, config: Config):
+    """Convolutions, max-pooling and a dense layer, as every tutorial has them since LeNet."""
+    for channels in (32, 64):
+        x = layers.Conv2D(channels_of(channels, config), 3, activation="relu")(x)
+        x = layers.MaxPooling2D(2)(x)
+    return layers.Dense(channels_of(64, config), activation="relu")(layers.Flatten()(x))
+
+
+def shallow(x, config: Config):
+    """One convolution, then a quarter dropped, and a dense layer."""
+    x = layers.Conv2D(channels_of(32, config), 3, activation="relu")(x)
+    x = layers.Dropout(0.25)(layers.MaxPooling2D(2)(x))
+    return layers.Dense(channels_of(128, config), activation="relu")(layers.Flatten()(x))
+
+
+def dense(x, config: Config):
+    """Two dense layers of 512, with dropout between them where the recipe has any."""
+    x = layers.Dense(channels_of(512, config), activation="relu")(layers.Flatten()(x))
+    if config.dropout:
+        x = layers.Dropout(config.dropout)(x)
+    return layers.Dense(channels_of(512, config), activation="relu")(x)
+
+
+def reference(x, config: Config):
+    """The net of the best public recipe: 327k parameters, most of the work at 28×28 and 14×14."""
+    for channels in (32, 64):
+        for size, strides, padding in ((3, 1, "valid"), (3, 1, "valid"), (5, 2, "same")):
+            x = layers.Conv2D(channels_of(channels, config), size, strides, padding, activation="relu")(x)
+            x = layers.BatchNormalization()(x)
+        x = layers.Dropout(config.dropout)(x)
+    x = layers.Conv2D(channels_of(128, config), 4, activation="relu")(x)
+    return layers.Flatten()(layers.BatchNormalization()(x))
+
+
+ARCHITECTURES = {function.__name__: function for function in (pooled, lenet, shallow, dense, reference)}

@@ -35,17 +35,22 @@ def worst_first(probabilities, rows) -> np.ndarray:
     return rows[np.argsort(-probabilities[rows].max(axis=1), kind="stable")]
 
 
-def pictures_of(digits: Digits, probabilities, rows) -> list[dict]:
-    """What the page shows of some training rows; row numbers count from 1 like the file's own."""
+def pictures_of(digits: Digits, rows, probabilities, chosen) -> list[dict]:
+    """What the page shows of some training rows; row numbers count from 1 like the file's own.
+
+    Args:
+        rows: int array (n,) of the training rows that the probabilities, (n, 10), are of.
+        chosen: which of those to show.
+    """
     return [
         {
-            "row": int(row) + 1,
-            "label": int(digits.labels[row]),
-            "read": int(probabilities[row].argmax()),
-            "probability": float(probabilities[row].max()),
-            "png": inline(digits.images[row]),
+            "row": int(rows[i]) + 1,
+            "label": int(digits.labels[rows[i]]),
+            "read": int(probabilities[i].argmax()),
+            "probability": float(probabilities[i].max()),
+            "png": inline(digits.images[rows[i]]),
         }
-        for row in rows
+        for i in chosen
     ]
 
 

@@ -20,6 +20,7 @@ def train(
     new: bool = False,
     tensorboard: bool = False,
     scheduler: str | None = None,
+    save_h5: bool = False,
 ) -> runs.Run:
     """Turn the digits into a checked submission, with a score to believe.
 
@@ -33,6 +34,7 @@ def train(
         new: start a new run even where an unfinished one of the same could go on.
         tensorboard: also write TensorBoard logs into the run's folder.
         scheduler: of a Dask cluster that trains the members; None trains them on this machine.
+        save_h5: also write the best member in Keras's legacy format, as model.h5.
 
     Returns:
         The complete run.
@@ -53,9 +55,10 @@ def train(
     clock.lap("members")
 
     answer = ensemble.combine(config, digits.train, members)
-    scores = ensemble.score(digits.train.labels, answer, members, config.repeats)
+    scores = ensemble.score(digits.train.labels, answer, members)
     if digits.answers is not None:
         scores["true_accuracy"] = scoring.accuracy(digits.answers, answer.test[answer.variant])
+        scores["true_log_loss"] = scoring.log_loss(digits.answers, answer.test[answer.variant])
     run.write_arrays("probabilities.npz", out_of_fold=answer.out_of_fold, test=answer.test)
     run.write_json("scores.json", scores)
 
@@ -64,7 +67,7 @@ def train(
     clock.lap("submission")
     history.finish(folders, run, scores, clock.laps)
     print(summary(run, scores, warnings))
-    illustrate(folders, run, digits)
+    illustrate(folders, run, digits, save_h5)
     return run
 
 
@@ -96,15 +99,15 @@ def summary(run: runs.Run, scores: dict, warnings: list[str]) -> str:
         f"Predicted leaderboard    {board['score']:.5f}  ({board['low']:.5f} – {board['high']:.5f})",
     ]
     if "true_accuracy" in scores:
-        lines.append(f"True accuracy            {scores['true_accuracy']:.5f}  (the sample's own held-out digits)")
+        lines.append(f"True accuracy            {scores['true_accuracy']:.5f}  (test labels, which no member saw)")
     lines += [f"Warning: {warning}" for warning in warnings]
     lines += [f"Submission               {run.submission}"]
-    real = run.manifest["source"] == "kaggle"
-    lines += ["Next                     " + ("make submit" if real else "bring the real data: see the banner above")]
+    following = {"kaggle": "make submit", "sample": "bring the real data: see the banner above"}
+    lines += [f"Next                     {following.get(run.manifest['source'], 'nothing: such data submits nothing')}"]
     return "\n".join(lines)
 
 
-def illustrate(folders: Folders, run: runs.Run, digits: data.Data) -> None:
+def illustrate(folders: Folders, run: runs.Run, digits: data.Data, save_h5: bool = False) -> None:
     """Figures, report and model of a complete run; what fails here costs a line, never the submission."""
 
     def make_report():
@@ -115,7 +118,7 @@ def illustrate(folders: Folders, run: runs.Run, digits: data.Data) -> None:
     def export_model():
         from competition import predict
 
-        return predict.export_model(run)
+        return "  ".join(str(predict.export_model(run, suffix)) for suffix in (".keras", *[".h5"] * save_h5))
 
     for name, make in (("Report", make_report), ("Model", export_model)):
         try:

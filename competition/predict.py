@@ -15,20 +15,24 @@ from competition.folders import Folders
 from competition.folds import member_names
 from competition.models import build_model, with_plain_layers
 from competition.pictures import read_picture
+from competition.saved_model import read_model, warnings_off
+from competition.scoring import judged
 from competition.training import predict_probabilities
 
 TABLES = (".csv", ".gz", ".zip")  # what else is given is taken for a picture
 RARE = 0.01  # of the competition's own digits are called unlike, or unsure
 
 
-def print_predictions(folders: Folders, run: runs.Run, paths: list[Path]) -> None:
+def print_predictions(folders: Folders, name: str | None, paths: list[Path], model: Path | None = None) -> None:
     """Print a CSV line for each digit: where from, label, its probability, all ten, and a remark.
 
     The remark is `unlike training` when no training digit is as near as nearly all test digits have one, and
     `unsure` when the label is less probable than nearly all out-of-fold labels were.
 
     Args:
+        name: of the run; None takes the newest complete one.
         paths: PNG or JPEG pictures of single digits, or files in test.csv's format.
+        model: a .keras or .h5 file in place of a run; it makes no remarks.
 
     Raises:
         CompetitionError: a file cannot be used; nothing is printed then.
@@ -43,9 +47,14 @@ def print_predictions(folders: Folders, run: runs.Run, paths: list[Path]) -> Non
             names.append(str(path))
             images.append(read_picture(path)[None])
     images = np.concatenate(images)
-    probabilities = probabilities_of(run, images)
-    unlike = unlike_training(folders, run, images)
-    unsure = probabilities.max(axis=1) < doubt_limit(run)
+    if model:
+        probabilities = probabilities_of_file(model, images)
+        unlike = unsure = np.zeros(len(images), bool)
+    else:
+        run = runs.find_run(folders, name)
+        probabilities = probabilities_of(run, images)
+        unlike = unlike_training(folders, run, images)
+        unsure = probabilities.max(axis=1) < doubt_limit(run)
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(["picture", "label", "probability", *(f"p{digit}" for digit in range(10)), "remark"])
     for i, name in enumerate(names):
@@ -67,6 +76,9 @@ def probabilities_of(run: runs.Run, images) -> np.ndarray:
     Raises:
         CompetitionError: a member is missing or damaged.
     """
+    if "parents" in run.manifest:  # a blend
+        parents = [runs.Run(run.path.with_name(parent["run"])) for parent in run.manifest["parents"]]
+        return np.mean([probabilities_of(parent, images) for parent in parents], axis=0)
     precision = run.manifest["identity"]["precision"]
     if precision not in PRECISIONS:
         raise CompetitionError(
@@ -77,6 +89,16 @@ def probabilities_of(run: runs.Run, images) -> np.ndarray:
     names = member_names(run.config)
     total = sum(predict_probabilities(load_model(run, name), images, shift)[variant].astype(float) for name in names)
     return (total / len(names)).astype(np.float32)
+
+
+def probabilities_of_file(path: Path, images) -> np.ndarray:
+    """What a saved model says, as float32 array (n, 10); `saved_model` tells which files it reads.
+
+    Raises:
+        CompetitionError: it is none of this package's networks.
+    """
+    prepare(Setup("float32", False, 0), seed=0)
+    return predict_probabilities(read_model(path), images, shift=0)[0]
 
 
 def load_model(run: runs.Run, name: str):
@@ -97,11 +119,14 @@ def load_model(run: runs.Run, name: str):
     return model
 
 
-def export_model(run: runs.Run) -> Path:
+def export_model(run: runs.Run, suffix: str = ".keras") -> Path:
     """Write model.keras: the member that was best on its own held-out slice, as an ordinary Keras model.
 
     It takes (n, 28, 28, 1) pixels 0…255 and gives (n, 10) probabilities, computes in float32 and loads with
     `keras.models.load_model` where this package is not installed.
+
+    Args:
+        suffix: `.keras`, or `.h5` for the legacy format.
 
     Returns:
         The file.
@@ -113,10 +138,11 @@ def export_model(run: runs.Run) -> Path:
     member = with_plain_layers(load_model(run, best))
     model = keras.Model(member.input, keras.layers.Softmax(name="probabilities")(member.output), name="digits")
     with tempfile.TemporaryDirectory() as folder:
-        saved = Path(folder) / "model.keras"  # Keras insists on the suffix
-        model.save(saved)
-        files.write(run.path / "model.keras", saved.read_bytes())
-    return run.path / "model.keras"
+        saved = Path(folder) / f"model{suffix}"  # Keras insists on the suffix
+        with warnings_off():
+            model.save(saved)
+        files.write(run.path / saved.name, saved.read_bytes())
+    return run.path / saved.name
 
 
 def unlike_training(folders: Folders, run: runs.Run, images) -> np.ndarray:
@@ -140,7 +166,7 @@ def unlike_training(folders: Folders, run: runs.Run, images) -> np.ndarray:
 def doubt_limit(run: runs.Run) -> float:
     """The probability that all but RARE of the out-of-fold labels exceeded."""
     out_of_fold = run.probabilities()[0][int(run.config.test_shift > 0)]
-    return float(np.quantile(out_of_fold.max(axis=1), RARE))
+    return float(np.quantile(out_of_fold[judged(out_of_fold)].max(axis=1), RARE))
 
 
 def _slice_score(run: runs.Run, name: str) -> tuple[float, float]:

@@ -25,13 +25,12 @@ def row_of_run(folders: Folders, run: Run) -> tuple[dict, Path]:
     data = manifest.get("identity", {}).get("data", [])
     if len(data) != 2 or not set(data) <= known:
         raise _other_data(run.name, "whose manifest names other data")
-    members = sorted((run.path / "members").glob("*"))
+    members = members_of(run)
     if len(members) < run.config.members:
         raise _other_data(run.name, f"of which {len(members)} of {run.config.members} members are there")
-    for member in members:
-        facts = run.read_json(f"members/{member.name}/done.json")
+    for member, facts in members.items():
         if facts.get("data_source") != REAL or facts.get("data_sha256") not in known:
-            raise _other_data(run.name, f"whose member {member.name} was made from {facts.get('data_source')} data")
+            raise _other_data(run.name, f"whose member {member} was made from {facts.get('data_source')} data")
     sha256 = _sha256(run.submission)
     if sha256 != run.read_json("done.json").get("sha256"):
         raise CompetitionError(
@@ -43,6 +42,13 @@ def row_of_run(folders: Folders, run: Run) -> tuple[dict, Path]:
     return row, run.submission
 
 
+def members_of(run: Run) -> dict[str, dict]:
+    """What each member of a run says of itself; of a blend, each member of its parents, as they were then."""
+    own = {path.name: run.read_json(f"members/{path.name}/done.json") for path in run.path.glob("members/*")}
+    parents = run.manifest.get("parents", [])
+    return own | {f"{parent['run']}/{name}": facts for parent in parents for name, facts in parent["members"].items()}
+
+
 def row_of_file(folders: Folders, path: Path) -> tuple[dict, Path]:
     """The row of the run that wrote these bytes, else a row of the file's own, and the file.
 
@@ -50,7 +56,7 @@ def row_of_file(folders: Folders, path: Path) -> tuple[dict, Path]:
         CompetitionError: it cannot be read, or comes from a run that saw other data.
     """
     sha256 = _sha256(path)
-    for run in reversed(runs.list_runs(folders)):
+    for run in reversed([*runs.list_runs(folders.baselines), *runs.list_runs(folders)]):
         if run.complete and run.read_json("done.json").get("sha256") == sha256:
             return row_of_run(folders, run)
     row = next((row for row in history.read_history(folders) if row["sha256"] == sha256), None)

@@ -16,7 +16,7 @@ from competition.config import RECIPES, Config
 from competition.data import Data
 from competition.errors import CompetitionError
 from competition.folders import Folders
-from competition.folds import Member, plan_members
+from competition.folds import Member, mean_seen_by, plan_members, seen_by
 from competition.page import PICTURES, inline, pictures_of, png, render, worst_first
 from competition.submission import check_submission
 
@@ -32,11 +32,18 @@ def make_report(folders: Folders, run: runs.Run, data: Data) -> Path:
     Returns:
         The page.
     """
-    config, labels = run.config, data.train.labels
+    if "parents" in run.manifest:
+        raise CompetitionError(f"A report shows how a run was trained. Received: {run.name}, a blend. Next: "
+                               f"COMPARE={run.name},{run.manifest['parents'][0]['run']}.")  # fmt: skip
+    config = run.config
     variant = int(config.test_shift > 0)
     out_of_fold, test = run.probabilities(len(data.train), len(data.test))
-    probabilities, test = out_of_fold[variant], test[variant]
-    members = plan_members(config, labels)
+    test = test[variant]
+    # Random splits leave rows that no member was asked about; those are no part of any figure.
+    rows = scoring.judged(out_of_fold[0])
+    labels, out_of_fold = data.train.labels[rows], out_of_fold[:, rows]
+    probabilities = out_of_fold[variant]
+    members = plan_members(config, data.train.labels)
     results = [run.load_member(member.name) for member in members]
     if any(r is None or (r.valid.shape[1], r.test.shape[1]) != (len(member.rows[1]), len(data.test))
            for r, member in zip(results, members, strict=True)):  # fmt: skip
@@ -50,7 +57,7 @@ def make_report(folders: Folders, run: runs.Run, data: Data) -> Path:
         "loss": figures.curves(histories, kept, "loss"),
         "confusion": figures.confusion_matrix(scoring.confusion(labels, probabilities.argmax(1))),
         "reliability": figures.reliability(scoring.calibration(labels, probabilities)),
-        "classes": figures.class_shares(labels, test.argmax(1)),
+        "classes": figures.class_shares(data.train.labels, test.argmax(1)),
         "ink": figures.ink_shares(data.train.images, data.test.images),
         "growth": figures.growth(*_growth(config, labels, probabilities, members, results, variant, test_members)),
     }
@@ -59,7 +66,7 @@ def make_report(folders: Folders, run: runs.Run, data: Data) -> Path:
         files.write(run.path / "figures" / f"{name}.png", figures.to_png(figure))
     for name, image in sheets.items():
         files.write(run.path / "figures" / f"{name}.png", png(image))
-    suspects = _suspects(run, data, probabilities)
+    suspects = _suspects(run, data, rows, probabilities)
     page = render(
         "report.html.j2",
         run=run,
@@ -80,7 +87,7 @@ def make_report(folders: Folders, run: runs.Run, data: Data) -> Path:
         digit_rows=_digit_rows(data, test),
         command=repeat_command(run),
         manifest_text=json.dumps(run.manifest, indent=2),
-        **_errors(data, probabilities),
+        **_errors(data, rows, probabilities),
         **_classes(labels, probabilities),
         submission_head=run.submission.read_text("utf-8").splitlines()[:6],
         submission_sha256=files.sha256_of(run.submission),
@@ -103,9 +110,13 @@ def repeat_command(run: runs.Run) -> str:
     return " ".join(["python -m competition train --new", f"--recipe {recipe}", *settings, *source, precision])
 
 
-def _errors(data: Data, probabilities) -> dict:
-    """The confusion matrix and the digits behind its cells: all errors, and five of each diagonal cell."""
-    labels, predicted = data.train.labels, probabilities.argmax(1)
+def _errors(data: Data, rows, probabilities) -> dict:
+    """The confusion matrix and the digits behind its cells: all errors, and five of each diagonal cell.
+
+    Args:
+        rows: int array (n,) of the training rows that the probabilities, (n, 10), are of.
+    """
+    labels, predicted = data.train.labels[rows], probabilities.argmax(1)
     counts = scoring.confusion(labels, predicted)
     off = np.where(np.eye(10, dtype=bool), 0, counts)
     limit = max(off.max(), 1)
@@ -125,8 +136,8 @@ def _errors(data: Data, probabilities) -> dict:
         "worst_share": float((off / np.maximum(1, counts.sum(axis=1, keepdims=True))).max()) or 1.0,
         "limit": None if off.max() <= limit else int(limit),
         "confusions": [(int(i), int(j), int(off[i, j])) for i, j in order[:10] if off[i, j]],
-        "errors": pictures_of(data.train, probabilities, kept),
-        "right": pictures_of(data.train, probabilities, np.concatenate(right)),
+        "errors": pictures_of(data.train, rows, probabilities, kept),
+        "right": pictures_of(data.train, rows, probabilities, np.concatenate(right)),
     }
 
 
@@ -144,23 +155,21 @@ def _classes(labels, probabilities) -> dict:
     }
 
 
-def _suspects(run: runs.Run, data: Data, probabilities) -> dict | None:
+def _suspects(run: runs.Run, data: Data, rows, probabilities) -> dict | None:
     """Labels that cleanlab suspects, worst first, also written as CSV; None where cleanlab is missing."""
     if importlib.util.find_spec("cleanlab") is None:
         return None
     from cleanlab.filter import find_label_issues
 
-    labels = np.asarray(data.train.labels)
-    rows = find_label_issues(labels, probabilities, return_indices_ranked_by="self_confidence", n_jobs=1)
+    labels = np.asarray(data.train.labels[rows])
+    found = find_label_issues(labels, probabilities, return_indices_ranked_by="self_confidence", n_jobs=1)
     kept = np.ones(len(labels), bool)
-    kept[rows] = False
-    lines = [
-        f"{row + 1},{labels[row]},{probabilities[row].argmax()},{probabilities[row, labels[row]]:.6f}" for row in rows
-    ]
+    kept[found] = False
+    lines = [f"{rows[i] + 1},{labels[i]},{probabilities[i].argmax()},{probabilities[i, labels[i]]:.6f}" for i in found]
     files.write(run.path / "suspected_labels.csv", "\n".join(["row,label,suggested,label_probability", *lines, ""]))
     return {
-        "count": len(rows),
-        "pictures": pictures_of(data.train, probabilities, rows[:60]),
+        "count": len(found),
+        "pictures": pictures_of(data.train, rows, probabilities, found[:60]),
         "accuracy_without": scoring.accuracy(labels[kept], probabilities[kept]),
         "errors_without": int(np.sum(probabilities[kept].argmax(1) != labels[kept])),
     }
@@ -168,11 +177,15 @@ def _suspects(run: runs.Run, data: Data, probabilities) -> dict | None:
 
 def _growth(config: Config, labels, probabilities, members: list[Member], results, variant, test_members):
     """The measured and the predicted points of the growth figure."""
-    repeats = np.zeros((config.repeats, len(labels), 10), np.float32)
-    for i, (member, result) in enumerate(zip(members, results, strict=True)):
-        repeats[i // config.folds, member.rows[1]] = result.valid[variant]
-    measured = scoring.growth(labels, repeats)
-    predicted = scoring.predict_growth(labels, probabilities, config.repeats, test_members)
+    if config.folds > 1:
+        repeats = np.zeros((config.repeats, len(labels), 10), np.float32)
+        for i, (member, result) in enumerate(zip(members, results, strict=True)):
+            repeats[i // config.folds, member.rows[1]] = result.valid[variant]
+        measured = scoring.growth(labels, repeats)
+    else:  # no row was asked about by every random split
+        measured = [{"members": 1, "accuracy": np.mean([result.facts["accuracy"] for result in results])}]
+    asked = mean_seen_by(seen_by(members, labels))
+    predicted = scoring.predict_growth(labels, probabilities, asked, test_members)
     return (
         ([row["members"] for row in measured], [row["accuracy"] for row in measured]),
         (np.arange(1, len(members) + 1), predicted),

@@ -109,19 +109,21 @@ class Run:
     def probabilities(self, train_rows: int | None = None, test_rows: int | None = None) -> tuple:
         """What probabilities.npz holds: float32 arrays (2, train_rows, 10) and (2, test_rows, 10).
 
+        Rows of the first that no member was asked about are NaN.
+
         Raises:
             CompetitionError: it is missing or damaged, or of other data.
         """
         arrays = self.read_arrays("probabilities.npz")
-        pair = arrays.get("out_of_fold"), arrays.get("test")
-        if not all(
-            forms.are_probabilities(array, rows) for array, rows in zip(pair, (train_rows, test_rows), strict=True)
+        out_of_fold, test = arrays.get("out_of_fold"), arrays.get("test")
+        if not (
+            forms.are_probabilities(out_of_fold, train_rows, gaps=True) and forms.are_probabilities(test, test_rows)
         ):
             raise CompetitionError(
                 f"{self.path}/probabilities.npz must hold those of each row. Received: other arrays. "
                 "Next: `make train NEW=1`."
             )
-        return pair
+        return out_of_fold, test
 
     def write_json(self, name: str, content: dict) -> None:
         """Write one of the run's JSON files."""
@@ -161,13 +163,16 @@ class Run:
         self.write_json(f"members/{name}/done.json", {"sha256": sums | {"facts": _sum(result.facts)}, **result.facts})
 
     def load_member(self, name: str) -> MemberResult | None:
-        """A member as it was stored, or None if it is not there, not finished or damaged (which is said)."""
+        """A member as it was stored, or None if it is not there or not finished, or damaged or another run's (said)."""
         folder = self.path / "members" / name
         if not (folder / "done.json").exists():
             return None
         try:
             facts = self.read_json(f"members/{name}/done.json", forms.MEMBER)
             sums = facts.pop("sha256")
+            if facts["data_sha256"] != self.manifest["identity"]["data"][0]:
+                print(f"{folder} was made from other data than {self.name}: it does not count.")
+                return None
             damaged = [file for file in MEMBER_FILES if _sha256(folder / file) != sums[file]]
             if sums["facts"] == _sum(facts) and not damaged:
                 return self._member(name, facts)

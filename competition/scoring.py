@@ -11,6 +11,11 @@ import numpy as np
 Z95 = 1.959964  # two-sided 95 % of the normal distribution
 
 
+def judged(probabilities) -> np.ndarray:
+    """The numbers of the rows that have probabilities, (k,): where no member was asked they are NaN."""
+    return np.flatnonzero(~np.isnan(probabilities[:, 0]))
+
+
 def accuracy(labels, probabilities) -> float:
     """Fraction of rows whose most probable digit is the label."""
     return float(np.mean(probabilities.argmax(axis=1) == labels))
@@ -61,11 +66,30 @@ def predict_leaderboard(labels, out_of_fold, seen_by: int, test_members) -> dict
         `score` and its 95 % interval `low`, `high`. The interval holds both sampling errors: of the
         training rows that measured the score and of the test rows that will.
     """
-    score = float(predict_growth(labels, out_of_fold, seen_by, test_members)[-1])
-    error, predicted = 1 - accuracy(labels, out_of_fold), 1 - score
+    return predict_blend(labels, out_of_fold, [(seen_by, test_members)])
+
+
+def predict_blend(labels, out_of_fold, parts) -> dict:
+    """Predict the accuracy of an average of ensembles, as `predict_leaderboard` does that of one.
+
+    The variance between the ensembles is in the out-of-fold predictions already, which average all of them. What
+    falls is the variance within each, in the average of k ensembles by a factor k².
+
+    Args:
+        labels, out_of_fold: the training rows, (n,) and (n, 10), each averaged over all the ensembles.
+        parts: of each ensemble `seen_by` and `test_members`, as there.
+
+    Returns:
+        As there.
+    """
+    reductions = [spread(members) * (1 / seen_by - 1 / len(members)) for seen_by, members in parts if len(members) > 1]
+    gain = sum(reductions) / len(parts) ** 2 / max(brier(labels, out_of_fold), 1e-12)
+    error = 1 - accuracy(labels, out_of_fold)
+    score = 1 - error * max(0.0, 1 - gain)
+    predicted, test_rows = 1 - score, parts[0][1].shape[1]
     # One error more than seen: a perfect out-of-fold score does not make the interval empty.
     rate = max(predicted, 1 / len(labels))
-    sampling = rate * (1 - rate) * (1 / len(labels) + 1 / test_members.shape[1])
+    sampling = rate * (1 - rate) * (1 / len(labels) + 1 / test_rows)
     half = math.hypot(Z95 * math.sqrt(sampling), (error - predicted) / 2)
     return {"score": score, "low": max(0.0, score - half), "high": min(1.0, score + half)}
 

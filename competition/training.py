@@ -87,19 +87,27 @@ def compiled_model(config: Config, setup: Setup, steps: int) -> keras.Model:
 
     Muon (Jordan 2024, https://kellerjordan.github.io/posts/muon/) makes every step of a weight matrix
     orthogonal: 16 epochs of it bring the training loss as far down as 24 of Adam. Gains, biases and logits
-    are Adam's, at 0.4 of the rate. The learning rate climbs and falls linearly ("slanted triangle", Howard
-    and Ruder 2018); falling to zero makes the last weights the good ones.
+    are Adam's, at 0.4 of the rate. By default the learning rate climbs and falls linearly ("slanted
+    triangle", Howard and Ruder 2018); falling to zero makes the last weights the good ones.
     """
-    model = build_model(config)
-    model.compile(
-        keras.optimizers.Muon(
-            Triangle(config.learning_rate, config.warmup, steps * config.epochs),
+    if config.schedule == "triangle":
+        rate = Triangle(config.learning_rate, config.warmup, steps * config.epochs)
+    else:
+        rate = keras.optimizers.schedules.ExponentialDecay(config.learning_rate, steps, config.decay, staircase=True)
+    if config.optimizer == "adam":
+        optimizer = keras.optimizers.Adam(rate)
+    else:
+        optimizer = keras.optimizers.Muon(
+            rate,
             exclude_layers=["logits"],
             adam_lr_ratio=0.4,
             adam_beta_2=0.99,
             weight_decay=None,
             adam_weight_decay=None,
-        ),
+        )
+    model = build_model(config)
+    model.compile(
+        optimizer,
         keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=config.label_smoothing),
         metrics=["accuracy"],
         jit_compile=setup.jit_compile,
@@ -134,7 +142,7 @@ class EarlyStopping(keras.callbacks.Callback):
 
     Args:
         images, labels: the watched rows, (n, 28, 28, 1) uint8 and (n,) int64.
-        patience: clearly worse epochs in a row before training stops.
+        patience: clearly worse epochs in a row before training stops; 0 never stops it and keeps the last weights.
     """
 
     def __init__(self, images, labels, patience: int):
@@ -147,7 +155,7 @@ class EarlyStopping(keras.callbacks.Callback):
         """Compare the epoch with the best one."""
         logits = ops.convert_to_tensor(self.model.predict(self.images, batch_size=500, verbose=0))
         losses = np.asarray(keras.losses.sparse_categorical_crossentropy(self.labels, logits, from_logits=True))
-        if self.is_clearly_worse(losses):
+        if self.patience and self.is_clearly_worse(losses):
             self.worse += 1
             self.model.stop_training = self.worse >= self.patience
             return

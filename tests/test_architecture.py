@@ -10,15 +10,18 @@ from competition.folders import PACKAGE, ROOT
 
 FLOORS = (
     ("errors", "config", "scoring", "files", "forms", "folders", "kaggle_failures"),
-    ("digits", "folds", "augment", "submission", "runs", "kaggle_cli", "device", "models", "progress", "pictures"),
-    ("training", "engines", "cluster", "data", "history", "resuming", "kernel", "figures", "page"),
+    ("digits", "folds", "augment", "submission", "runs", "kaggle_cli", "device", "models", "progress", "pictures",
+     "mnist"),
+    ("training", "engines", "cluster", "data", "history", "resuming", "kernel", "figures", "page", "saved_model"),
     ("ensemble", "provenance", "remote", "report", "compare", "predict"),
     ("pipeline", "leaderboard"),
+    ("baselines", "blend"),
     ("__main__", "kernel_template"),
-)
+)  # fmt: skip
 FLOOR = {module: number for number, modules in enumerate(FLOORS) for module in modules}
 # These, or what they import, load Keras.
-KERAS = {"device", "models", "training", "engines", "cluster", "ensemble", "predict", "pipeline"}
+KERAS = {"device", "models", "mnist", "training", "engines", "cluster", "saved_model", "ensemble", "predict"}
+KERAS |= {"pipeline", "baselines", "blend"}
 # `config` raises CompetitionError, and files of floor 0 may use that one name.
 BASEMENT = "errors"
 

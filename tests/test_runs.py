@@ -14,7 +14,7 @@ RESULT = MemberResult(
     test=np.full((2, 4, 10), 0.1, np.float32),
     weights=[np.arange(6, dtype=np.float32).reshape(2, 3), np.ones(3, np.float32)],
     history=[{**dict.fromkeys(("accuracy", "val_accuracy", "val_loss"), 0.9), "loss": loss} for loss in (0.5, 0.25)],
-    facts={"seed": 7, "accuracy": 0.75, "seconds": 1.5, "epochs": 2, "kept_epoch": 2},
+    facts={"seed": 7, "accuracy": 0.75, "data_sha256": "a", "seconds": 1.5, "epochs": 2, "kept_epoch": 2},
 )
 IDENTITY = {"settings": {"epochs": 20}, "data": ["a", "b"], "precision": "float32"}
 SCORES = {

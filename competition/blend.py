@@ -1,0 +1,107 @@
+"""Finished runs → a new one that averages them, with its own score and provenance."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from competition import data, ensemble, history, pipeline, provenance, runs, scoring
+from competition.errors import CompetitionError
+from competition.folders import Folders
+from competition.folds import member_names
+from competition.submission import check_submission, write_submission
+
+
+def blend(folders: Folders, names: list[str]) -> runs.Run:
+    """Average finished runs, each as much as the others, from what their members said.
+
+    Out of fold, a row counts where every run was asked about it: elsewhere the average would be of other runs than
+    the one that is submitted.
+
+    Args:
+        names: of two or more runs that were trained on the same data.
+
+    Raises:
+        CompetitionError: they cannot be blended.
+    """
+    clock = pipeline.Clock()
+    parents = [runs.find_run(folders, name) for name in names]
+    _check(parents)
+    digits = data.load_again(folders, parents[0].manifest)
+    results = [_members(parent) for parent in parents]
+    answers = [
+        ensemble.combine(parent.config, digits.train, members) for parent, members in zip(parents, results, strict=True)
+    ]
+    shift = max(parent.config.test_shift for parent in parents)  # where one has none, both its variants are the same
+    answer = ensemble.Answer(
+        out_of_fold=np.mean([answer.out_of_fold for answer in answers], axis=0, dtype=np.float64).astype(np.float32),
+        test=np.mean([answer.test for answer in answers], axis=0, dtype=np.float64).astype(np.float32),
+        variant=int(shift > 0),
+        parts=[part for answer in answers for part in answer.parts],
+    )
+    if not len(scoring.judged(answer.out_of_fold[0])):
+        raise _refusal("runs that were asked about other rows each", "runs that were trained with folds")
+    scores = ensemble.score(digits.train.labels, answer, [result for members in results for result in members])
+    if digits.answers is not None:
+        scores["true_accuracy"] = scoring.accuracy(digits.answers, answer.test[answer.variant])
+
+    config = replace(parents[0].config, recipe="blend", test_shift=shift, folds=1, repeats=len(parents))
+    run = runs.open_run(folders, config, _manifest(parents), new=True)
+    run.write_arrays("probabilities.npz", out_of_fold=answer.out_of_fold, test=answer.test)
+    run.write_json("scores.json", scores)
+    write_submission(run.submission, answer.test[answer.variant].argmax(axis=1))
+    warnings = check_submission(run.submission, len(digits.test), digits.train.labels)
+    clock.lap("blend")
+    history.finish(folders, run, scores, clock.laps)
+    print(pipeline.summary(run, scores, warnings))
+    print(f"Compare it               make report COMPARE={run.name},{parents[0].name}")
+    return run
+
+
+def _check(parents: list[runs.Run]) -> None:
+    if len({parent.path.resolve() for parent in parents}) < max(2, len(parents)):
+        raise _refusal(", ".join(parent.name for parent in parents), "RUNS=run-a,run-b")
+    for parent in parents:
+        if "parents" in parent.manifest:
+            raise _refusal(f"{parent.name}, a blend itself", "name its parents")
+        if parent.manifest["identity"]["data"] != parents[0].manifest["identity"]["data"]:
+            raise _refusal(f"{parents[0].name} and {parent.name}, on other data", "choose runs of one source")
+
+
+def _members(run: runs.Run) -> list[runs.MemberResult]:
+    """All members, each checked to be whole and of the run's own data."""
+    names = member_names(run.config)
+    results = [run.load_member(name) for name in names]
+    if None in results:
+        raise _refusal(f"{run.name}, of which {names[results.index(None)]} is missing", "another run, or `make train`")
+    return results
+
+
+def _manifest(parents: list[runs.Run]) -> dict:
+    """The first parent's, with all that provenance asks of each."""
+    first = parents[0].manifest
+    told = [
+        {
+            "run": parent.name,
+            "sha256": parent.read_json("done.json")["sha256"],
+            "source": parent.manifest["source"],
+            "settings": parent.manifest["identity"]["settings"],
+            "members": {
+                name: {key: facts.get(key) for key in ("data_source", "data_sha256")}
+                for name, facts in provenance.members_of(parent).items()
+            },
+        }
+        for parent in parents
+    ]
+    sources = {parent.manifest["source"] for parent in parents}
+    return {
+        **{key: first[key] for key in ("commit", "hardware", "setup", "versions") if key in first},
+        "identity": {**first["identity"], "settings": {"recipe": "blend"}},
+        "source": sources.pop() if len(sources) == 1 else "other",
+        "parents": told,
+    }
+
+
+def _refusal(received: str, following: str) -> CompetitionError:
+    return CompetitionError(
+        f"RUNS names two or more trained runs on the same data. Received: {received}. Next: {following}."
+    )
