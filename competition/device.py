@@ -12,6 +12,8 @@ from importlib.metadata import version
 from io import TextIOWrapper
 from pathlib import Path
 
+from competition.errors import CompetitionError
+
 
 @contextmanager
 def _no_greetings():
@@ -67,7 +69,12 @@ def choose_setup(
     A CPU with native bfloat16 (AVX512-BF16 or AMX) trains in it, at 0.6 of float32's time; on one without,
     bfloat16 is slower than float32. XLA triples the step on a CPU and shortens it on a GPU; JAX has nothing
     else.
+
+    Raises:
+        CompetitionError: `threads` is negative.
     """
+    if threads < 0:
+        raise CompetitionError(f"--threads is 1 or more, or 0 for all cores. Received: {threads}. Next: --threads 1.")
     gpu = bool(gpus())
     if precision == "auto":
         precision = "mixed_bfloat16" if gpu or _native_bfloat16() else "float32"

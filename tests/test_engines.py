@@ -85,9 +85,11 @@ def test_processes_times_threads_fill_the_machine(monkeypatch, threads, jobs, pr
     assert jobs is None or chosen.describe().endswith("(as asked; threads of each: 1, cores: 4)")
 
 
-def test_no_jobs_are_no_choice():
+def test_no_processes_or_threads_are_no_choice():
     with pytest.raises(CompetitionError, match=r"JOBS is 1 or more\. Received: 0"):
         engines.choose_processes(Setup("float32", False, 1), jobs=0)
+    with pytest.raises(CompetitionError, match=r"--threads is 1 or more, or 0 for all cores\. Received: -1"):
+        device.choose_setup(threads=-1)
 
 
 def test_one_process_a_gpu(monkeypatch):
