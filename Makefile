@@ -9,6 +9,8 @@ PYTHON := $(VENV)/bin/python
 SETUP := $(VENV)/.installed
 endif
 
+quoted = '$(subst ','\'',$(1))'
+
 .DEFAULT_GOAL := help
 .PHONY: help data train baselines blend submit scores report predict kernel notebook record test test-all bench soak fuzz
 .PHONY: lint clean
@@ -26,29 +28,29 @@ baselines: $(SETUP)  ## train five classic systems by their own recipes, and pri
 	@$(PYTHON) -m competition baselines $(if $(JOBS),--jobs $(JOBS)) $(ARGS)
 
 blend: $(SETUP)  ## average finished runs into a new one (RUNS=run-a,run-b)
-	@$(PYTHON) -m competition blend --runs "$(RUNS)" $(ARGS)
+	@$(PYTHON) -m competition blend --runs $(call quoted,$(RUNS)) $(ARGS)
 
 submit: $(SETUP)  ## send the newest complete run to Kaggle and wait for its score (RUN=, FILE=, ARGS=--force)
-	@$(PYTHON) -m competition submit $(if $(RUN),--run $(RUN)) $(if $(FILE),--file $(FILE)) $(ARGS)
+	@$(PYTHON) -m competition submit $(if $(RUN),--run $(call quoted,$(RUN))) $(if $(FILE),--file $(call quoted,$(FILE))) $(ARGS)
 
 scores: $(SETUP)  ## ask Kaggle for all scores: predicted against real
 	@$(PYTHON) -m competition scores $(ARGS)
 
 kernel: $(SETUP)  ## pack the package and a recipe for Kaggle (KIND=script, RECIPE=, PUSH=1, UNPACK=FILE)
 	@$(PYTHON) -m competition kernel $(if $(KIND),--kind $(KIND)) $(if $(RECIPE),--recipe $(RECIPE)) \
-		$(if $(PUSH),--push) $(if $(UNPACK),--unpack $(UNPACK)) $(ARGS)
+		$(if $(PUSH),--push) $(if $(UNPACK),--unpack $(call quoted,$(UNPACK))) $(ARGS)
 
 notebook: $(SETUP)  ## execute the walk-through of a run, into the run's folder (RUN=)
-	@$(PYTHON) -m competition notebook $(if $(RUN),--run $(RUN)) $(ARGS)
+	@$(PYTHON) -m competition notebook $(if $(RUN),--run $(call quoted,$(RUN))) $(ARGS)
 
 report: $(SETUP)  ## make report.html of the newest complete run (RUN=), or compare two (COMPARE=run-a,run-b)
-	@$(PYTHON) -m competition report $(if $(RUN),--run $(RUN)) $(if $(COMPARE),--compare $(COMPARE)) $(ARGS)
+	@$(PYTHON) -m competition report $(if $(RUN),--run $(call quoted,$(RUN))) $(if $(COMPARE),--compare $(call quoted,$(COMPARE))) $(ARGS)
 
 predict: $(SETUP)  ## label a CSV or pictures of digits by a run (IMAGES=, RUN=, MODEL=)
-	@$(PYTHON) -m competition predict $(if $(RUN),--run $(RUN)) $(if $(MODEL),--model $(MODEL)) $(IMAGES) $(ARGS)
+	@$(PYTHON) -m competition predict $(if $(RUN),--run $(call quoted,$(RUN))) $(if $(MODEL),--model $(call quoted,$(MODEL))) $(IMAGES) $(ARGS)
 
 record: $(SETUP)  ## copy a run's row into submissions/record.csv (RUN=, REMARK=)
-	@$(PYTHON) -m competition record $(if $(RUN),--run $(RUN)) --remark "$(REMARK)" $(ARGS)
+	@$(PYTHON) -m competition record $(if $(RUN),--run $(call quoted,$(RUN))) --remark $(call quoted,$(REMARK)) $(ARGS)
 
 test: lint  ## lint and the tests, under 3 minutes
 	@$(PYTHON) -m pytest $(ARGS)

@@ -9,6 +9,7 @@ import csv
 import gzip
 import hashlib
 import io
+import sys
 import warnings
 import zipfile
 import zlib
@@ -253,5 +254,5 @@ def _to_cache(cache: Path | None, key: str, images, labels):
                         np.save(file, array, allow_pickle=False)
             files.write(cache / f"{key}.sha256", sha256)
         except CompetitionError as error:
-            warnings.warn(f"No cache of {key[:12]}. {error}", stacklevel=4)
+            print(f"Without a cache. {error}", file=sys.stderr)
     return images, labels, sha256

@@ -49,7 +49,7 @@ def history_row(run: Run, scores: dict) -> dict:
         "predicted_low": f"{board['low']:.5f}",
         "predicted_high": f"{board['high']:.5f}",
         "true_accuracy": f"{scores['true_accuracy']:.5f}" if "true_accuracy" in scores else "",
-        "seconds": round(sum(manifest["seconds"].values())),
+        "seconds": round(sum(manifest.get("seconds", {}).values())),
         "hardware": manifest["hardware"],
         "sha256": files.sha256_of(run.submission),
     }

@@ -1,0 +1,212 @@
+"""What can go wrong around a run: each ends in a clear line, with nothing half-written, and the run goes on."""
+
+import os
+import resource
+import subprocess
+import sys
+from contextlib import contextmanager
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from competition import engines, ensemble, files, history, resuming, runs
+from competition.config import Config
+from competition.device import Setup
+from competition.engines import Processes
+from competition.errors import CompetitionError
+from competition.folders import ROOT, Folders
+from competition.folds import plan_members
+from competition.submission import write_submission
+from tests.test_runs import IDENTITY, RESULT
+
+MANIFEST = {"identity": IDENTITY, "source": "kaggle", "hardware": "2 cores"}
+TINY = Config(folds=2, epochs=3, batch_size=32, width=0.25, stop_fraction=0.1, test_shift=0)
+
+
+@pytest.fixture
+def folders(tmp_path):
+    return Folders(tmp_path / "input", tmp_path / "submissions")
+
+
+def start(folders, **identity):
+    return resuming.open_run(folders, Config(), {**MANIFEST, "identity": {**IDENTITY, **identity}})
+
+
+# Room
+
+
+@contextmanager
+def full_disk(size):
+    """No file may grow beyond so many bytes; Python gets an OSError then, as from a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+WRITES = {
+    "config.json": lambda f, run: run.write_json("config.json", {"a": "x" * 99}),
+    "probabilities.npz": lambda f, run: run.write_arrays("probabilities.npz", test=np.zeros(99)),
+    "member": lambda f, run: run.store_member("m", RESULT),
+    "submission.csv": lambda f, run: write_submission(run.submission, np.zeros(99)),
+    "history.csv": lambda f, run: history.add_to_history(f, {"run": "x" * 99}),
+    "report.html": lambda f, run: files.write(run.path / "report.html", "x" * 99),
+}
+
+
+@pytest.mark.parametrize("name", WRITES)
+def test_a_full_disk_leaves_what_was_there(folders, name):
+    run = start(folders)
+    before = contents(folders.submissions)
+    with full_disk(50), pytest.raises(CompetitionError, match=r"There must be room in .* Received: .* Next: free some"):
+        WRITES[name](folders, run)
+    after = contents(folders.submissions)
+    assert before.items() <= after.items() and not any(path.suffix == ".tmp" for path in after)
+    assert all(path.name.endswith(".lock") for path in after.keys() - before.keys())
+    WRITES[name](folders, run)
+
+
+def contents(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_folder_that_cannot_be_written_is_said(tmp_path):
+    (tmp_path / "file").write_text("in the way")  # not even root makes a folder in a file
+    with pytest.raises(CompetitionError, match=r"Runs are kept in .* Received: Not a directory"):
+        start(Folders(tmp_path, tmp_path / "file" / "submissions"))
+    with pytest.raises(CompetitionError, match=r"leave to write. Received: File exists, for a.json"):
+        files.write(tmp_path / "file" / "a.json", "{}")
+
+
+@pytest.mark.skipif(os.getuid() == 0, reason="root may write anywhere")
+def test_a_read_only_folder_is_said(folders):
+    run = start(folders)
+    run.path.chmod(0o500)
+    try:
+        with pytest.raises(CompetitionError, match=r"leave to write. Received: Permission denied"):
+            run.write_json("scores.json", {})
+    finally:
+        run.path.chmod(0o700)
+
+
+# One process a run
+
+
+def test_a_run_is_one_processs_until_that_ends(folders):
+    """The lock of a process that was killed is nobody's."""
+    code = (
+        "import sys; from pathlib import Path; from competition import files\n"
+        "lock = files.claim(Path(sys.argv[1])); print(bool(lock), flush=True); sys.stdin.read()"
+    )
+    run = start(folders)
+    run.lock.close()
+    other = subprocess.Popen(
+        [sys.executable, "-c", code, run.path / ".lock"], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert other.stdout.readline() == b"True\n"
+    with pytest.raises(CompetitionError, match=rf"at which process {other.pid} on .* is at work. Next: wait for it"):
+        start(folders)
+    assert resuming.open_run(folders, Config(), MANIFEST, new=True) != run
+    other.kill()
+    other.communicate()
+    (folders.submissions / run.name / ".probabilities.npz.1.tmp").write_text("of the killed one")
+    newest = runs.list_runs(folders)[-1]
+    (newest.path / "config.json").unlink()
+    assert start(folders) == run and not list(run.path.glob(".*.tmp"))
+
+
+def test_what_changed_is_named_and_a_damaged_manifest_is_in_nobodys_way(folders, capsys):
+    first = start(folders)
+    other = start(folders, settings={"epochs": 30}, data=["a", "c"])
+    assert other != first
+    assert "changed since: settings (epochs 20 → 30), data. A new run starts" in capsys.readouterr().out
+    (other.path / "manifest.json").write_text('{"identity": 1}')
+    assert start(folders) == first
+    said = capsys.readouterr().out
+    assert f"Left alone: {other.path}/manifest.json must be as a run writes it" in said and "Going on with" in said
+
+
+# Members that fail
+
+
+def training(few, **settings):
+    config = replace(TINY, **settings)
+    return ensemble.Training(config, Setup("float32", False, 1), few, few), plan_members(config, few.labels)[0]
+
+
+def test_a_member_that_does_not_fit_into_memory_is_said_and_not_raised(few):
+    work, member = training(few, epochs=1)
+    member = replace(member, rows=(member.rows[0], np.broadcast_to(np.int64(0), 10**13)))  # petabytes of pictures
+    name, error = work(member, lambda *_: None)
+    assert name == member.name and isinstance(error, CompetitionError)
+    assert "must fit into the memory. Received: Unable to allocate" in str(error) and "JOBS=1" in str(error)
+
+
+def test_a_member_that_does_not_learn_gets_one_other_seed(few, monkeypatch):
+    monkeypatch.setattr("competition.training.ENOUGH_STEPS", 10)
+    seeds, train = [], ensemble.train_member
+
+    def unlucky(config, setup, seed, *rest):
+        seeds.append(seed)
+        return train(replace(config, learning_rate=1e-7 if len(seeds) == 1 else 0.01), setup, seed, *rest)
+
+    monkeypatch.setattr(ensemble, "train_member", unlucky)
+    work, member = training(few, epochs=10)
+    _, result = work(member, lambda *_: None)
+    assert len(set(seeds)) == 2 and result.facts["seed"] == seeds[1]
+    (before,) = result.facts["failed_before"]
+    assert before["seed"] == member.seed and "on its own rows after" in before["failure"]
+
+
+def test_a_loss_that_is_no_number_fails_from_both_seeds(few):
+    """The other members go on: why there is no result is returned, not raised."""
+    blank = replace(few, images=np.zeros_like(few.images))
+    work, member = training(blank, learning_rate=10.0)
+    _, error = work(member, lambda *_: None)
+    assert isinstance(error, CompetitionError), "it learned"
+    assert f"{member.name} must learn. Received: a loss that is no number, from a second seed as well" in str(error)
+
+
+def test_the_members_that_did_not_fail_are_kept(folders, few):
+    class Engine:
+        def each(self, work, members, tell):
+            yield members[0].name, CompetitionError("a member must learn.")
+            yield members[1].name, replace(RESULT, facts=RESULT.facts | {"failed_before": [], "seconds": 1.0})
+
+    run = start(folders)
+    with pytest.raises(CompetitionError, match="must learn"):
+        ensemble.train_members(run, TINY, Setup("float32", False, 1), few, few, Engine())
+    first, second = (member.name for member in plan_members(TINY, few.labels))
+    assert not (run.path / "members" / first).exists() and (run.path / "members" / second / "done.json").exists()
+
+
+# Worker processes that die
+
+
+def dies_once(member, tell):
+    if member and not (member / "died").exists():
+        (member / "died").touch()
+        os.kill(os.getpid(), 9)
+    return member
+
+
+def dies(member, tell):
+    os.kill(os.getpid(), 9)
+
+
+@pytest.mark.slow
+def test_what_a_dead_worker_trained_is_trained_again(tmp_path, capsys):
+    members = [None, tmp_path, None, None]
+    results = list(Processes(2, "").each(dies_once, members, lambda *_: None))
+    assert sorted(map(str, results)) == sorted(map(str, members))
+    assert "A worker process ended early: what it trained starts again (1 of 3)" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_workers_that_keep_dying_end_the_run(capsys):
+    with pytest.raises(CompetitionError, match=r"Received: 3 ended early, .* Next: JOBS=1"):
+        list(Processes(2, "").each(dies, range(4), lambda *_: None))
+    assert capsys.readouterr().out.count("ended early") == engines.DEATHS - 1
