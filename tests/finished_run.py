@@ -17,7 +17,7 @@ def finished_run(folder, name="20260101-000000-quick", misread=MISREAD, shift=1,
     """Write a run of the sample into a folder; the first rows of each label are the misread ones."""
     folders = Folders.find(None, folder)
     digits = data.load(folders, "sample")
-    config = replace(RECIPES["quick"], folds=2, test_shift=shift, **settings)
+    config = replace(RECIPES["quick"], **{"folds": 2, "test_shift": shift, **settings})
     labels = digits.train.labels
     read = labels.copy()
     for (label, reading), count in misread.items():

@@ -70,6 +70,18 @@ def test_without_cleanlab_the_section_says_how_to_install_it(tmp_path, monkeypat
     assert "No row was misread" in page and "no test-time shifts" in page
 
 
+def test_a_plain_split_shows_the_rows_that_were_asked(tmp_path):
+    folders, run, digits = finished_run(tmp_path, folds=1, holdout=0.5)
+    asked = plan_members(run.config, digits.train.labels)[0].rows[1]
+    arrays = run.read_arrays("probabilities.npz")
+    arrays["out_of_fold"][:, np.setdiff1d(np.arange(6000), asked)] = np.nan
+    run.write_arrays("probabilities.npz", **arrays)
+    page = report.make_report(folders, run, digits).read_text("utf-8")
+    shown = re.findall(r'alt="Row (\d+): label (\d), read as (\d)"', page)
+    assert shown and all(int(row) - 1 in asked and digits.train.labels[int(row) - 1] == int(i) for row, i, _ in shown)
+    assert "of 3000 training rows" in page and "asked about a random 50 % of the rows" in page and "nan %" not in page
+
+
 def test_a_hopeless_run_still_fits(tmp_path):
     wrong = {(i, (i + 1) % 10): 10_000 for i in range(10)}
     folders, run, digits = finished_run(tmp_path, misread=wrong, repeats=2)

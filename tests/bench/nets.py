@@ -52,22 +52,12 @@ def plain_net():
 
 
 def reference_net():
-    """The net of the best public recipe: 327k parameters, most of the work at 28×28 and 14×14."""
+    """The net of the best public recipe, as it comes: float32, and a softmax at its end."""
     import keras
-    from keras import layers
 
-    model = keras.Sequential([keras.Input((28, 28, 1))])
-    for channels in (32, 64):
-        for size, strides in ((3, 1), (3, 1), (5, 2)):
-            model.add(layers.Conv2D(channels, size, strides, "valid" if strides == 1 else "same", activation="relu"))
-            model.add(layers.BatchNormalization())
-        model.add(layers.Dropout(0.4))
-    model.add(layers.Conv2D(128, 4, activation="relu"))
-    model.add(layers.BatchNormalization())
-    model.add(layers.Flatten())
-    model.add(layers.Dropout(0.4))
-    model.add(layers.Dense(10, activation="softmax"))
-    return model
+    from competition.models import build_model
+
+    return keras.Sequential([build_model(RECIPES["reference"]), keras.layers.Softmax()])
 
 
 def seconds_an_image(fit, batch_size):
