@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from competition import data, ensemble, history, pipeline, provenance, runs, scoring
+from competition import data, ensemble, history, pipeline, provenance, resuming, runs, scoring
 from competition.errors import CompetitionError
 from competition.folders import Folders
 from competition.folds import member_names
@@ -45,7 +45,7 @@ def blend(folders: Folders, names: list[str]) -> runs.Run:
         scores["true_accuracy"] = scoring.accuracy(digits.answers, answer.test[answer.variant])
 
     config = replace(parents[0].config, recipe="blend", test_shift=shift, folds=1, repeats=len(parents))
-    run = runs.open_run(folders, config, _manifest(parents), new=True)
+    run = resuming.open_run(folders, config, _manifest(parents), new=True)
     run.write_arrays("probabilities.npz", out_of_fold=answer.out_of_fold, test=answer.test)
     run.write_json("scores.json", scores)
     write_submission(run.submission, answer.test[answer.variant].argmax(axis=1))

@@ -139,7 +139,7 @@ class Bench:
             self.run = resuming.open_run(self.folders, Config(), self.manifest)
         even = np.full((2, 3, 10), 0.1, np.float32)
         epoch = {"accuracy": 0.9, "loss": 0.3, "val_accuracy": 0.95, "val_loss": 0.2}
-        self.facts = {"seed": 7, "accuracy": 0.75, "seconds": 1.5, "epochs": 1, "kept_epoch": 1}
+        self.facts = {"seed": 7, "accuracy": 0.75, "seconds": 1.5, "epochs": 1, "kept_epoch": 1, "data_sha256": "a"}
         self.run.store_member("m", runs.MemberResult(even, even, [np.ones((2, 3), np.float32)], [epoch], self.facts))
         self.run.submission.write_bytes(b"ImageId,Label\n1,7\n2,0\n3,9\n")
         history.add_to_history(self.folders, history.history_row(self.run, self.scores))
