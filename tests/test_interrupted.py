@@ -1,0 +1,188 @@
+"""The command line is killed, stopped and hindered; the same command goes on, and ends with the same bytes."""
+
+import os
+import resource
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from competition.folders import ROOT, Folders
+from competition.runs import list_runs
+from tests.conftest import write_csv
+from tests.soak import SMALL, soak
+
+PATIENCE = 300  # seconds, for all that is waited for
+
+
+@pytest.fixture
+def train(folders):
+    """Start `train` on 600 digits, in a process group of its own."""
+    started = []
+
+    def start(*arguments, submissions="runs", **environment):
+        command = [sys.executable, "-u", "-m", "competition", "train", *SMALL, "--precision", "float32", *arguments]
+        command += ["--input", folders / "input", "--submissions", folders / submissions]
+        process = subprocess.Popen(
+            [*map(str, command)],
+            cwd=ROOT,
+            env={**os.environ, **environment},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+
+
+def read_until(process, words):
+    """What a process printed, up to the line with these words."""
+    said = ""
+    for line in process.stdout:
+        said += line
+        if words in line:
+            return said
+    raise AssertionError(said + process.stderr.read())
+
+
+def ended(process):
+    out, err = process.communicate(timeout=PATIENCE)
+    return process.returncode, out, err
+
+
+def group(number):
+    """The processes that a start left, without those that only wait to be buried."""
+    left = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            state, _, its_group = (folder / "stat").read_text().rpartition(")")[2].split()[:3]
+        except OSError:
+            continue
+        if int(its_group) == number and state != "Z":
+            left.append((folder / "cmdline").read_bytes())
+    return left
+
+
+@pytest.mark.slow
+def test_twenty_kills_change_no_byte(tmp_path):
+    counts = soak(tmp_path, kills=20)
+    assert counts["kills"] == 20 and counts["runs"] >= 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("number", "jobs", "whole_group"),
+    [(signal.SIGINT, 2, True), (signal.SIGTERM, 2, False), (signal.SIGTERM, 1, False)],
+)
+def test_a_stopped_run_says_how_it_goes_on(train, folders, number, jobs, whole_group):
+    process = train("--jobs", jobs, "--new")
+    read_until(process, "member 1 of 3")
+    started = time.monotonic()
+    (os.killpg if whole_group else os.kill)(process.pid, number)
+    code, _, said = ended(process)
+    assert time.monotonic() - started < 60  # 2 on a quiet machine
+    assert code == 128 + number and "Traceback" not in said
+    deadline = time.monotonic() + PATIENCE
+    while group(process.pid):
+        assert time.monotonic() < deadline, "workers are left"
+        time.sleep(0.2)
+    command = shlex.split(said.partition("Stopped. What is finished is kept. Next: ")[2])
+    assert "--new" not in command
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE, check=True)
+    (run,) = list_runs(Folders(folders, folders / "runs"))
+    assert f"Going on with {run.path}" in done.stdout and done.stdout.count("\nmember ") == 2 and run.complete
+
+
+@pytest.mark.slow
+def test_a_killed_run_leaves_nothing_at_work(train):
+    """Its workers and the process of their messages notice that their parent is gone."""
+    process = train("--jobs", "2", "--epochs", "5000")
+    read_until(process, "at once")
+    deadline = time.monotonic() + PATIENCE
+    while sum(b"loky" in command for command in group(process.pid)) < 2:
+        assert time.monotonic() < deadline, "no workers"
+        time.sleep(0.2)
+    time.sleep(10)  # they begin; if not, there is less to end
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    while group(process.pid):
+        assert time.monotonic() < deadline, "workers are left"
+        time.sleep(0.2)
+
+
+@pytest.mark.slow
+def test_data_that_was_replaced_meanwhile_is_noticed(train, folders, few, sample):
+    path = folders / "input" / "train.csv"
+    original = path.read_bytes()
+    process = train("--jobs", "1")
+    read_until(process, "member 1 of 3")
+    write_csv(path, few.images[:500], few.labels[:500])
+    code, _, said = ended(process)
+    assert code == 1 and said.startswith("Error: The run needs the train.csv that it was made from"), said
+    (run,) = list_runs(Folders(folders, folders / "runs"))
+    assert not run.submission.exists() and not run.complete
+    path.write_bytes(original)
+    code, out, said = ended(train("--jobs", "1"))
+    assert code == 0 and "Going on with" in out and "\nmember " not in out and run.complete, said
+
+
+@pytest.mark.slow
+def test_two_at_once_in_one_folder(train, folders):
+    first = train("--jobs", "1", "--epochs", "9999")
+    read_until(first, "at once")
+    code, _, said = ended(train("--jobs", "1", "--epochs", "9999"))
+    assert code == 1 and f"at which process {first.pid} on " in said and "Next: wait for it" in said, said
+    os.killpg(first.pid, signal.SIGKILL)
+
+
+@pytest.mark.slow
+def test_a_full_disk_then_a_home_of_nobody_and_a_locale_of_ascii(train, folders):
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))  # a child inherits it; weights are larger
+    try:
+        process = train("--jobs", "1")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    code, _, said = ended(process)
+    assert code == 1 and "Error: There must be room in" in said and "Traceback" not in said
+    assert not list((folders / "runs").rglob("*.tmp"))
+    poor = {"HOME": "/dev/null", "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": ""}
+    code, out, said = ended(train("--jobs", "1", **poor))
+    assert (code, said) == (0, "") and "Going on with" in out and "\\u2013" in out  # a dash that ASCII lacks
+    assert "none (" not in out, out  # report and model were made as well
+
+
+@pytest.mark.slow
+def test_folders_with_spaces_quotes_and_umlauts_also_through_make(tmp_path, folders):
+    project = tmp_path / 'it\'s a "größer" $HOME folder'
+    shutil.copytree(ROOT / "competition", project / "competition", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / "input" / "sample", project / "input" / "sample")
+    shutil.copy(ROOT / "Makefile", project)
+    odd = folders / "zwei 'Ziffern' \""
+    (folders / "input").rename(odd)
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+
+    def make(target, *settings):
+        command = ["make", "-C", project, target, "VENV=", *settings]
+        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=PATIENCE)
+
+    done = make("train", "JOBS=2", f"ARGS={shlex.join([*SMALL, '--input', str(odd)]).replace('$', '$$')}")
+    assert done.returncode == 0, done.stderr
+    (run,) = list_runs(Folders(project, project / "submissions"))
+    assert run.complete and f"Submission               {run.submission}" in done.stdout
+    odd_run = run.path.rename(run.path.with_name("my 'best' run, ü"))
+    done = make("report", f"RUN={odd_run.name}", f"ARGS={shlex.join(['--input', str(odd)])}")
+    assert done.returncode == 0, done.stderr
+    assert "my &#39;best&#39; run, ü" in (odd_run / "report.html").read_text("utf-8")
