@@ -81,8 +81,8 @@ def compare(folders: Folders, settings: dict, source: str = "auto", jobs: int | 
             run = _trained(place, setup, data.load(place, mnist), name, {**settings, **ALL_OF_MNIST}, mnist, jobs)
             claimed = _cell(run.read_json("scores.json"), "true_accuracy", "true_log_loss")
         took = _span(sum(folds.manifest["seconds"].values()))
-        measured = [claimed, _score(split), _score(folds), _reached(CLAIMS[name], split)]
-        lines.append([f"`{name}`", CLAIMS[name].text, *measured, _parameters(name), took])
+        reached = _reached(CLAIMS[name], split)
+        lines.append(_line(name, took, CLAIMS[name].text, claimed, _score(split), _score(folds), reached))
     lines += [_reference(setup, digits, jobs), *_ours(folders)]
     table = "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
     files.write(place.submissions / "table.md", table)
@@ -125,22 +125,14 @@ def _reference(setup: Setup, digits: Data, jobs: int | None) -> list[str]:
     config = replace(REFERENCE, epochs=PART_EPOCHS, repeats=engine.jobs)
     training = ensemble.Training(config, setup, part, replace(digits.test, images=digits.test.images[:100]))
     ends = defaultdict(list)  # of each member's epochs
-    print(
-        f"\n{REFERENCE.recipe}: {engine.jobs} of its members at once, {PART_EPOCHS} epochs of {rows} rows, for the time"
-    )
+    part_of_it = f"{PART_EPOCHS} epochs of {rows} rows by {engine.jobs} of its members at once"
+    print(f"\n{REFERENCE.recipe}, for its time alone: {part_of_it}")
     members = plan_members(config, labels)
     for _ in engine.each(training, members, lambda name, logs: ends[name].append(time.perf_counter())):
         pass
     epoch = sum(times[-1] - times[0] for times in ends.values()) / (PART_EPOCHS - 1) / len(ends)
     whole = epoch * len(digits.train) / rows * REFERENCE.epochs * REFERENCE.members / engine.jobs
-    claim = "0.99757 on the leaderboard"
-    return [
-        f"`{REFERENCE.recipe}`",
-        claim,
-        *[NONE] * 4,
-        _parameters("reference"),
-        f"{_span(whole)}, measured on a part",
-    ]
+    return _line("reference", f"about {_span(whole)}, from {part_of_it}", "0.99757 on the leaderboard")
 
 
 def _ours(folders: Folders) -> list[list[str]]:
@@ -148,18 +140,14 @@ def _ours(folders: Folders) -> list[list[str]]:
     rows = files.read_table(folders.record) if folders.record.exists() else []
     rows = [row for row in rows if row["recipe"] == "fast" and row["source"] == "kaggle"][-1:]
     return [
-        [
-            "`fast` (ours)",
-            NONE,
-            "never",
-            NONE,
-            row["oof_accuracy"],
-            NONE,
-            _parameters("fast"),
-            _span(float(row["seconds"])),
-        ]
+        _line("fast", _span(float(row["seconds"])), claimed="never trained on it", folds=row["oof_accuracy"])
         for row in rows
     ]
+
+
+def _line(name, took, claim=NONE, claimed=NONE, split=NONE, folds=NONE, reached=NONE) -> list[str]:
+    parameters = build_model(RECIPES[name]).count_params()
+    return [f"`{name}`", claim, claimed, split, folds, reached, f"{parameters:,}", took]
 
 
 def _score(run: runs.Run) -> str:
@@ -168,10 +156,6 @@ def _score(run: runs.Run) -> str:
 
 def _cell(scores: dict, accuracy: str, loss: str) -> str:
     return f"{scores[accuracy]:.5f} ({scores[loss]:.3f})"
-
-
-def _parameters(name: str) -> str:
-    return f"{build_model(RECIPES[name]).count_params():,}"
 
 
 def _span(seconds: float) -> str:

@@ -106,7 +106,7 @@ RANGES = {
 # Systems that others described, in their ways: one learning rate, Keras's Adam, pictures as they are, the last
 # weights. What the descriptions leave open is chosen so that all fit in half an hour on 2 cores.
 PLAIN = Config(
-    patience=0, stop_fraction=0.05, dropout=0, epochs=10, batch_size=128, optimizer="adam", learning_rate=1e-3,
+    patience=0, stop_fraction=0.05, dropout=0, epochs=10, batch_size=64, optimizer="adam", learning_rate=1e-3,
     schedule="exponential", decay=1, rotation=0, scale=0, shift=0, shear=0, test_shift=0,
 )  # fmt: skip
 README_CNN = replace(PLAIN, recipe="readme-cnn", architecture="lenet", patience=3)
@@ -124,7 +124,7 @@ BASELINES = {
 # The best honest public recipe: 15 nets, each on a random 90 % of train.csv; 0.99757 on the leaderboard
 REFERENCE = replace(
     PLAIN, recipe="reference", architecture="reference", dropout=0.4, folds=1, repeats=15, holdout=0.1,
-    stop_fraction=0.005, epochs=45, batch_size=64, decay=0.95, **JITTER,
+    stop_fraction=0.005, epochs=45, decay=0.95, **JITTER,
 )  # fmt: skip
 
 RECIPES = {

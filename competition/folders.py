@@ -18,8 +18,8 @@ class Folders:
 
     input: Path
     submissions: Path
-    mnist_npz: Path | None = None  # MNIST as Keras keeps it, for the baselines; None: where Keras keeps it
     working: Path | None = None  # Kaggle's own, when running there: all that lies in it is the kernel's output
+    mnist_npz: Path | None = None  # MNIST as Keras keeps it, for the baselines; None: where Keras keeps it
 
     @classmethod
     def find(
@@ -35,7 +35,7 @@ class Folders:
             kaggle = Path(os.environ.get("COMPETITION_KAGGLE_ROOT", "/kaggle"))  # another one in tests
             working = kaggle / "working"
             input, submissions = input or _mounted(kaggle / "input"), submissions or working / "submissions"
-        return cls(Path(input or ROOT / "input"), Path(submissions or ROOT / "submissions"), mnist_npz, working)
+        return cls(Path(input or ROOT / "input"), Path(submissions or ROOT / "submissions"), working, mnist_npz)
 
     @property
     def baselines(self) -> "Folders":

@@ -44,7 +44,7 @@ def row_of_run(folders: Folders, run: Run) -> tuple[dict, Path]:
 
 def members_of(run: Run) -> dict[str, dict]:
     """What each member of a run says of itself; of a blend, each member of its parents, as they were then."""
-    own = {path.name: run.read_json(f"members/{path.name}/done.json") for path in run.path.glob("members/*")}
+    own = {path.name: run.read_json(f"members/{path.name}/done.json") for path in sorted(run.path.glob("members/*"))}
     parents = run.manifest.get("parents", [])
     return own | {f"{parent['run']}/{name}": facts for parent in parents for name, facts in parent["members"].items()}
 

@@ -12,7 +12,7 @@ from sklearn.metrics import precision_recall_fscore_support
 
 from competition import figures, files, forms, history, runs, scoring
 from competition.augment import Augmenter
-from competition.config import RECIPES, Config
+from competition.config import MNIST, RECIPES, Config
 from competition.data import Data
 from competition.errors import CompetitionError
 from competition.folders import Folders
@@ -105,7 +105,7 @@ def repeat_command(run: runs.Run) -> str:
         for field in fields(Config)
         if field.name != "recipe" and getattr(config, field.name) != getattr(RECIPES[recipe], field.name)
     ]
-    source = ["--source sample"] if manifest["source"] == "sample" else []
+    source = [f"--source {manifest['source']}"] if manifest["source"] in ("sample", *MNIST) else []
     precision = f"--precision {shlex.quote(manifest['identity']['precision'])}"
     return " ".join(["python -m competition train --new", f"--recipe {recipe}", *settings, *source, precision])
 

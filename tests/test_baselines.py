@@ -81,7 +81,7 @@ def test_nothing_of_ours_sees_mnist(source):
 
 def test_mnist_as_keras_keeps_it(tmp_path, sample):
     path = write_npz(tmp_path / "m.npz", sample)
-    folders = Folders(tmp_path, tmp_path / "runs", path)
+    folders = Folders(tmp_path, tmp_path / "runs", mnist_npz=path)
     read = data.load(folders, "mnist-keras")
     assert read.source == "mnist-keras" and data.mnist_at_hand(folders) == "mnist-keras"
     np.testing.assert_array_equal(read.train.images, sample.images[1000:1600])
@@ -135,7 +135,7 @@ class Hostile:
 def test_another_npz_is_refused(tmp_path, sample, changes):
     path = write_npz(tmp_path / "m.npz", sample, **changes)
     with pytest.raises(CompetitionError, match=r"must hold MNIST as Keras keeps it.*Received: .*Next: "):
-        data.load(Folders(tmp_path, tmp_path, path), "mnist-keras")
+        data.load(Folders(tmp_path, tmp_path, mnist_npz=path), "mnist-keras")
 
 
 @pytest.mark.parametrize("content", (None, b"", b"PK\x03\x04", b"\x93NUMPY"))
@@ -144,7 +144,7 @@ def test_a_damaged_npz_is_refused(tmp_path, content):
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(CompetitionError, match="must hold MNIST as Keras keeps it"):
-        data.load(Folders(tmp_path, tmp_path, path), "mnist-keras")
+        data.load(Folders(tmp_path, tmp_path, mnist_npz=path), "mnist-keras")
 
 
 class Finished:

@@ -26,7 +26,7 @@ def trained(tmp_path_factory, few, sample):
     (root / "input").mkdir()
     write_csv(root / "input" / "train.csv", few.images, few.labels)
     write_csv(root / "input" / "test.csv", sample.images[600:900])
-    folders = Folders(root / "input", root / "runs", write_npz(root / "mnist.npz", sample))
+    folders = Folders(root / "input", root / "runs", mnist_npz=write_npz(root / "mnist.npz", sample))
     with pytest.MonkeyPatch.context() as patch:
         known(patch, folders)
         train(folders, "auto")
