@@ -115,6 +115,28 @@ def test_the_exported_model_is_the_best_member_and_loads_where_the_package_is_no
     np.testing.assert_allclose(said, results[best].test[0], atol=1e-5)
 
 
+@pytest.mark.parametrize("suffix", (".keras", ".h5"))
+def test_a_saved_model_labels_as_its_member_does(trained, suffix, capsys):
+    folders, run = trained
+    saved = predict.export_model(run, suffix)
+    assert saved.name == f"model{suffix}"
+    capsys.readouterr()
+    table = folders.input / "test.csv"
+    assert __main__.main(["predict", "--submissions", str(folders.submissions), "--model", str(saved), str(table)]) == 0
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    said = np.array([[float(row[f"p{digit}"]) for digit in range(10)] for row in rows])
+    members = [run.load_member(f"repeat1-fold{k}").test[0] for k in (1, 2)]
+    assert min(np.abs(said - member).max() for member in members) < 1e-4
+
+
+def test_a_blend_says_the_mean_of_what_its_parents_say(trained):
+    folders, run = trained
+    images = data.load_again(folders, run.manifest).test.images[:5]
+    blend = type(run)(folders.submissions / "blend")
+    blend.write_json("manifest.json", {"parents": [{"run": run.name}, {"run": run.name}]})
+    np.testing.assert_allclose(predict.probabilities_of(blend, images), predict.probabilities_of(run, images))
+
+
 @pytest.mark.slow
 def test_a_trained_run_labels_fonts_and_strokes(tmp_path, capsys):
     folders = Folders.find(None, tmp_path / "submissions")
