@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from competition import files, history, kaggle_cli, runs
+from competition import files, forms, history, kaggle_cli, runs
 from competition.errors import CompetitionError
 from competition.folders import Folders
 from competition.kaggle_failures import KaggleError
@@ -112,7 +112,7 @@ def fetch(folders: Folders, pushed: Pushed) -> Run:
         run.path.rename(home.path)
     finally:
         shutil.rmtree(fetched, ignore_errors=True)
-    history.add_to_history(folders, row or history.history_row(home, home.read_json("scores.json")))
+    history.add_to_history(folders, row or history.history_row(home, home.read_json("scores.json", forms.SCORES)))
     return home
 
 

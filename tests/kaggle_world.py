@@ -59,24 +59,27 @@ class World:
         """A complete run as `make train` leaves it, of two members."""
         folders = folders or self.folders
         run = runs.Run(folders.submissions / name)
-        settings = runs.settings_of(Config(folds=2))
-        identity = {"settings": settings, "data": [TRAIN, TEST], "precision": "float32"}
-        identity["package sources"] = runs.sources_sha256()
-        run.write_json("config.json", settings)
+        identity = {
+            "settings": {},
+            "precision": "float32",
+            "data": [TRAIN, TEST],
+            "package sources": runs.sources_sha256(),
+        }
+        run.write_json("config.json", runs.settings_of(Config(folds=2)))
         run.write_json(
             "manifest.json", {"source": source, "identity": identity, "commit": "abc123", "hardware": "2 cores"}
         )
         for i in (1, 2):
-            facts = {"accuracy": 0.99, "seconds": 30.0, "epochs": 1, "kept_epoch": 1}
+            facts = {"accuracy": 0.99, "seconds": 1.0, "epochs": 1, "kept_epoch": 1}
             facts |= {"data_source": source, "data_sha256": TRAIN}
             probabilities = np.full((2, 3, 10), 0.1, np.float32)
             weights = [np.zeros(1)]
-            epochs = [dict.fromkeys(("accuracy", "loss", "val_accuracy", "val_loss"), 0.5)]
+            epochs = [dict.fromkeys(("accuracy", "loss", "val_accuracy", "val_loss"), 1.0)]
             run.store_member(
                 f"repeat1-fold{i}", runs.MemberResult(probabilities, probabilities, weights, epochs, facts)
             )
         scores = {
-            "out_of_fold": {"accuracy": 0.9962, "low": 0.9955, "high": 0.9968, "log_loss": 0.015, "errors": 160},
+            "out_of_fold": {"accuracy": 0.9962, "low": 0.9955, "high": 0.9968, "log_loss": 0.01, "errors": 160},
             "leaderboard": {"score": 0.9968, "low": 0.9958, "high": 0.9976},
             "members": {"accuracy": 0.995},
         }

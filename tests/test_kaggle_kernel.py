@@ -54,7 +54,7 @@ def test_a_kernel_is_pushed_followed_and_fetched(world: World):
     assert run.complete
     assert run.path.parent == world.folders.submissions
     assert [row["run"] for row in world.history()] == [run.name]
-    assert sorted(path.name for path in world.folders.submissions.iterdir()) == sorted([run.name, "history.csv"])
+    assert sorted(path.name for path in world.folders.submissions.glob("[!.]*")) == sorted([run.name, "history.csv"])
     pushed = world.server.asked("SaveKernel")[0]
     assert (pushed["isPrivate"], pushed["enableInternet"]) == (True, False)
 

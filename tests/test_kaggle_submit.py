@@ -163,8 +163,9 @@ def test_what_saw_other_data_is_never_sent(world: World):
     manifest = run.manifest
     run.write_json("manifest.json", {**manifest, "source": "kaggle"})
     world.fails("member repeat1-fold1 was made from sample data", "submit", "--force")
-    other = {**manifest["identity"], "data": ["0", "1"]}
-    run.write_json("manifest.json", {**manifest, "source": "kaggle", "identity": other})
+    run.write_json(
+        "manifest.json", {**manifest, "source": "kaggle", "identity": {**manifest["identity"], "data": ["0", "1"]}}
+    )
     world.fails("manifest names other data", "submit", "--force")
     run.write_json("manifest.json", manifest)
     copy = world.home / "copy.csv"
