@@ -7,13 +7,15 @@ import numpy as np
 
 from competition.errors import CompetitionError
 
-# A form is a type (float: any finite number), a tuple of forms for a list of as many values, {str: form} for values
-# by any name, or forms by name: those that end in ? may be missing, and others may be there.
+# A form is a type (float: any finite number), a tuple of forms for a list of as many values, [form] for a list of any
+# number, {str: form} for values by any name, or forms by name: those that end in ? may be missing, and others may be
+# there.
 MANIFEST = {
     "identity": {"settings": dict, "data": (str, str), "precision": str},
     "source": str,
     "hardware": str,
     "seconds?": {str: float},
+    "parents?": [{"run": str, "members": {str: dict}}],  # of a blend
 }
 SCORES = {
     "out_of_fold": {"accuracy": float, "low": float, "high": float, "log_loss": float, "errors": int},
@@ -47,6 +49,9 @@ def misfit(value, form, place: str = "") -> str | None:
         fits = type(value) in (int, float) and abs(value) < math.inf
     elif isinstance(form, type):
         fits = type(value) is form
+    elif isinstance(form, list):
+        fits = isinstance(value, list)
+        parts = ((i, one, form[0]) for i, one in enumerate(value)) if fits else []
     elif isinstance(form, tuple):
         fits = isinstance(value, list) and len(value) == len(form)
         parts = zip(range(len(form)), value, form, strict=True) if fits else []

@@ -76,9 +76,13 @@ def probabilities_of(run: runs.Run, images) -> np.ndarray:
     Raises:
         CompetitionError: a member is missing or damaged.
     """
-    if "parents" in run.manifest:  # a blend
-        parents = [runs.Run(run.path.with_name(parent["run"])) for parent in run.manifest["parents"]]
-        return np.mean([probabilities_of(parent, images) for parent in parents], axis=0)
+    if "parents" not in run.manifest:
+        return _mean_of_members(run, images)
+    parents = [runs.Run(run.path.parent / parent["run"].replace("/", "")) for parent in run.manifest["parents"]]
+    return np.mean([_mean_of_members(parent, images) for parent in parents], axis=0)  # run is a blend
+
+
+def _mean_of_members(run: runs.Run, images) -> np.ndarray:
     precision = run.manifest["identity"]["precision"]
     if precision not in PRECISIONS:
         raise CompetitionError(

@@ -133,7 +133,8 @@ def test_a_blend_says_the_mean_of_what_its_parents_say(trained):
     folders, run = trained
     images = data.load_again(folders, run.manifest).test.images[:5]
     blend = type(run)(folders.submissions / "blend")
-    blend.write_json("manifest.json", {"parents": [{"run": run.name}, {"run": run.name}]})
+    parents = [{"run": run.name, "members": {}}] * 2
+    blend.write_json("manifest.json", {**run.manifest, "parents": parents})
     np.testing.assert_allclose(predict.probabilities_of(blend, images), predict.probabilities_of(run, images))
 
 
