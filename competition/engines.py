@@ -4,6 +4,7 @@ import functools
 import os
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -58,6 +59,8 @@ class Processes:
         if jobs == 1:
             yield from (work(member, tell) for member in members)
             return
+        # Keras leaves 18 MB behind with each member: joblib replaces a worker that has grown by 300, and warns of it.
+        warnings.filterwarnings("ignore", "A worker stopped while some jobs were given")
         missing, deaths = dict(enumerate(members)), 0
         with _carried(tell) as carry:
             while missing:

@@ -210,3 +210,21 @@ def test_workers_that_keep_dying_end_the_run(capsys):
     with pytest.raises(CompetitionError, match=r"Received: 3 ended early, .* Next: JOBS=1"):
         list(Processes(2, "").each(dies, range(4), lambda *_: None))
     assert capsys.readouterr().out.count("ended early") == engines.DEATHS - 1
+
+
+# Memory
+
+
+def trains_and_weighs(member, tell):
+    work, number = member
+    _, result = work(number, tell)
+    assert not isinstance(result, CompetitionError), result
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6  # GB
+
+
+@pytest.mark.slow
+def test_memory_is_bounded_whatever_the_number_of_members(few):
+    """Keras leaves 18 MB behind with each member; joblib replaces a worker that has grown by 300 MB."""
+    work, member = training(few, epochs=1)
+    peaks = list(Processes(2, "").each(trains_and_weighs, [(work, member)] * 30, lambda *_: None))
+    assert len(peaks) == 30 and max(peaks) < 3 and max(peaks) - min(peaks) < 0.5, peaks

@@ -1,7 +1,7 @@
 """`make bench`: everything that the README says about speed, measured side by side in one run.
 
-`make bench ARGS=reading` (or step, augmentation, members) measures one part. Ratios are what counts: the machine may be
-shared, its neighbours may change.
+`make bench ARGS=reading` (or step, augmentation, members, determinism) measures one part. Ratios are what counts: the
+machine may be shared, its neighbours may change.
 """
 
 import importlib.util
@@ -151,15 +151,41 @@ def on_a_cluster(workers):
         return spent, own, meter, int(status.split("VmHWM:")[1].split()[0])
 
 
+def determinism():
+    """What it costs that sums are added in one order, and how far apart the answers of other orders are."""
+    variants = {
+        "one thread a member (the default)": ("--threads", 1),
+        f"{CORES} threads a member": ("--threads", CORES),
+        f"{CORES} threads a member, --no-deterministic": ("--threads", CORES, "--no-deterministic"),
+    }
+    runs = {name: [trained("--jobs", 1, *flags) for _ in range(2)] for name, flags in variants.items()}
+    first = next(iter(runs.values()))[0]
+    print("\nDeterminism: four members on the sample, six epochs each, one at a time, twice")
+    for name, (once, again) in runs.items():
+        seconds = [sum(member.facts["seconds"] for member in members) for members in (once[0], again[0])]
+        row(name, min(seconds), sum(member.facts["seconds"] for member in first[0]), "s")
+        same = "the same bytes" if np.array_equal(once[1], again[1]) else "other bytes"
+        apart = np.abs(once[1] - first[1]).max()
+        print(f"    {same} twice; from the first line's: probabilities up to {apart:.2g} apart, "
+              f"true accuracy {once[2]:.4f} against {first[2]:.4f}")  # fmt: skip
+
+
 def train_four(*flags):
     """Seconds of the stage in which four members train, and the sum of their own."""
+    members, _, _, seconds = trained(*flags)
+    return seconds, sum(member.facts["seconds"] for member in members)
+
+
+def trained(*flags):
+    """Four members on the sample, the test probabilities, their true accuracy, and the seconds of that stage."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "competition", "train", "--source", "sample", "--folds", "4", "--epochs", "6"]
         command += ["--submissions", folder, *map(str, flags)]
         subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
         run = find_run(Folders(Path(folder), Path(folder)))
-        own = [run.load_member(name).facts["seconds"] for name in member_names(run.config)]
-        return run.manifest["seconds"]["members"], sum(own)
+        members = [run.load_member(name) for name in member_names(run.config)]
+        score = run.read_json("scores.json")["true_accuracy"]
+        return members, run.probabilities()[1], score, run.manifest["seconds"]["members"]
 
 
 def measure(variant, threads, processes=1):
@@ -179,5 +205,6 @@ def row(name, value, against, unit):
 
 if __name__ == "__main__":
     parts = {"reading": reading, "augmentation": augmentation, "step": step, "members": members}
+    parts["determinism"] = determinism
     for part in sys.argv[1:] or parts:
         parts[part]()
