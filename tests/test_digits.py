@@ -231,7 +231,7 @@ def test_one_csv_alone_is_refused(tmp_path):
 @pytest.mark.parametrize("case", ["a fraction", "cut in mid-row", "empty", "test given as train"])
 def test_the_command_ends_with_one_line_and_exit_code_1(command, folders, case):
     (folders / "input" / "train.csv").write_bytes(BAD[case][0])
-    done = command("train", "--input", folders / "input", "--submissions", folders / "runs")
+    done = command("data", "--input", folders / "input", "--submissions", folders / "runs")
     assert done.returncode == 1 and "Traceback" not in done.stderr
     assert done.stderr.startswith("Error: ") and len(done.stderr.strip().splitlines()) == 1
     assert not (folders / "runs").exists()

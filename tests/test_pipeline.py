@@ -10,7 +10,7 @@ from competition import runs
 from competition.folders import ROOT, Folders
 from competition.submission import check_submission
 
-SMALL = ("--folds", "2", "--epochs", "24", "--batch-size", "32", "--test-shift", "1")
+SMALL = ("--folds", "2", "--epochs", "14", "--batch-size", "32", "--test-shift", "1")
 
 
 @pytest.fixture(scope="module")
