@@ -100,7 +100,11 @@ def repeat_command(run: runs.Run) -> str:
     ]
     source = ["--source sample"] if manifest["source"] == "sample" else []
     precision = f"--precision {shlex.quote(manifest['identity']['precision'])}"
-    return " ".join(["python -m competition train --new", f"--recipe {recipe}", *settings, *source, precision])
+    threads = manifest["identity"].get("threads", 1)  # other bytes on other numbers of them
+    threads = [f"--threads {threads}"] if type(threads) is int and threads != 1 else []
+    return " ".join(
+        ["python -m competition train --new", f"--recipe {recipe}", *settings, *source, precision, *threads]
+    )
 
 
 def _errors(data: Data, probabilities) -> dict:
