@@ -64,7 +64,7 @@ bench: $(SETUP)  ## measure reading, augmentation, the training step, members si
 soak: $(SETUP)  ## kill a small run 100 times, and compare what it ends with (ARGS="kills seed")
 	@$(PYTHON) -m tests.soak $(ARGS)
 
-fuzz: $(SETUP)  ## read 6,000 damaged files: each is read as what it is, or refused (ARGS=how-many)
+fuzz: $(SETUP)  ## read 7,000 damaged files: each is read as what it is, or refused (ARGS="of-each-kind seed")
 	@$(PYTHON) -m tests.fuzz $(ARGS)
 
 lint: $(SETUP)  ## ruff: lint and format

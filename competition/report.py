@@ -107,7 +107,11 @@ def repeat_command(run: runs.Run) -> str:
     ]
     source = [f"--source {manifest['source']}"] if manifest["source"] in ("sample", *MNIST) else []
     precision = f"--precision {shlex.quote(manifest['identity']['precision'])}"
-    return " ".join(["python -m competition train --new", f"--recipe {recipe}", *settings, *source, precision])
+    threads = manifest["identity"].get("threads", 1)  # other bytes on other numbers of them
+    threads = [f"--threads {threads}"] if type(threads) is int and threads != 1 else []
+    return " ".join(
+        ["python -m competition train --new", f"--recipe {recipe}", *settings, *source, precision, *threads]
+    )
 
 
 def _errors(data: Data, rows, probabilities) -> dict:

@@ -103,6 +103,7 @@ def soak(folder: Path, kills: int, seed: int = 0) -> Counter:
         submissions = folder / f"run {work.counts['runs']}"
         assert work.disturbed(submissions, kills, seconds) == expected, f"other bytes in {submissions}"
         work.counts["runs"] += 1
+        print(f"run {work.counts['runs']}: the same bytes after {work.counts['kills']} of {kills} kills", flush=True)
     return work.counts
 
 

@@ -186,3 +186,15 @@ def test_folders_with_spaces_quotes_and_umlauts_also_through_make(tmp_path, fold
     done = make("report", f"RUN={odd_run.name}", f"ARGS={shlex.join(['--input', str(odd)])}")
     assert done.returncode == 0, done.stderr
     assert "my &#39;best&#39; run, ü" in (odd_run / "report.html").read_text("utf-8")
+
+
+def test_an_output_that_takes_nothing_is_said(tmp_path):
+    """As a log on a full disk, and as `| head` when it has seen enough."""
+    command = [sys.executable, "-u", "-m", "competition", "data", "--source", "sample", "--submissions", tmp_path]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True, timeout=PATIENCE)
+    assert done.returncode == 1 and done.stderr.startswith("Error: ") and "No space left on device" in done.stderr
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process.stdout.close()
+    assert process.stderr.read() == b"" and process.wait(PATIENCE) == 128 + signal.SIGPIPE
+    process.stderr.close()
