@@ -6,6 +6,7 @@ import os
 import platform
 import re
 import tempfile
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -104,6 +105,23 @@ def prepare(setup: Setup, seed: int) -> None:
             tf.config.experimental.enable_op_determinism()
         for gpu in gpus():
             tf.config.experimental.set_memory_growth(gpu, True)
+
+
+def feed(batches: Iterator):
+    """What `model.fit` takes those batches from without waiting.
+
+    Keras itself puts TensorFlow's own tuning behind a generator: a thread that sleeps 10 ms, 20 ms, 40 ms … up to
+    a minute, and the end of `fit` waits until it wakes. Without it a member of `fast` takes a fifth less time.
+
+    Args:
+        batches: of (images uint8 (n, 28, 28, 1), one-hot labels float32 (n, 10)).
+    """
+    if BACKEND != "tensorflow":
+        return batches
+    form = tf.TensorSpec((None, 28, 28, 1), tf.uint8), tf.TensorSpec((None, 10), tf.float32)
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return tf.data.Dataset.from_generator(lambda: batches, output_signature=form).prefetch(2).with_options(options)
 
 
 @functools.cache

@@ -11,7 +11,7 @@ from keras import ops
 
 from competition.augment import Augmenter
 from competition.config import Config
-from competition.device import Setup, prepare
+from competition.device import Setup, feed, prepare
 from competition.digits import Digits
 from competition.folds import set_aside
 from competition.models import build_model
@@ -51,7 +51,7 @@ def train_member(
     model = compiled_model(config, setup, steps)
     stopping = EarlyStopping(train.images[watched], train.labels[watched], config.patience)
     history = model.fit(
-        augmented_batches(config, seed, train.images, one_hot, taught),
+        feed(augmented_batches(config, seed, train.images, one_hot, taught)),
         steps_per_epoch=steps,
         epochs=config.epochs,
         validation_data=(train.images[watched], one_hot[watched]),
