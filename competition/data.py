@@ -145,7 +145,7 @@ def load_again(folders: Folders, manifest: dict) -> Data:
         CompetitionError: it is not there any more, or other data is in its place.
     """
     source = manifest["source"]
-    if source == "sample":
+    if source == "sample" and SAMPLE.is_dir():  # a kernel brings no sample of its own
         data = _read(folders, *SAMPLE_FILES)  # without its banner: it was read when the run was made
     else:
         data = load(folders, source if source in MNIST else "kaggle")
