@@ -1,6 +1,7 @@
 """Real digits in small portions, and the command line as a user starts it."""
 
 import os
+import signal
 import subprocess
 import sys
 
@@ -9,6 +10,9 @@ import pytest
 
 from competition.digits import Digits, content_hash, read_digits
 from competition.folders import ROOT, SAMPLE
+
+# Started in the background of a script this process ignores Ctrl-C, and so would all that the tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

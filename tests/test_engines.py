@@ -113,16 +113,6 @@ def echo(member, tell):
 
 
 @pytest.mark.slow
-def test_a_killed_process_is_one_line():
-    with pytest.raises(CompetitionError, match="Received: one was killed"):
-        list(engines.Processes(2, "").each(die, range(3), print))
-
-
-def die(member, tell):
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
-@pytest.mark.slow
 def test_ctrl_c_is_one_line_and_leaves_no_process(tmp_path):
     """As a terminal sends it: to the command and to all processes that it started."""
     pytest.importorskip("tensorboard", reason="pip install tensorboard")  # its logs tell that members train
