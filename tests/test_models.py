@@ -6,7 +6,7 @@ import pytest
 
 from competition import config as settings
 from competition.config import Config
-from competition.device import choose_setup, prepare
+from competition.device import choose_setup, feed, prepare
 from competition.models import ARCHITECTURES, StandardizedConv2D, build_model, with_plain_layers
 from competition.training import (
     EarlyStopping,
@@ -132,6 +132,15 @@ def test_an_epoch_shows_every_row_once_with_its_own_label(few):
         assert {image.tobytes() for image in images} == {few.images[row].tobytes() for row in rows}
         assert [label_of[image.tobytes()] for image in images] == labels.argmax(1).tolist()
     assert (epochs[0][0][1] != epochs[1][0][1]).any()  # another order
+
+
+def test_the_feed_changes_no_batch(few):
+    batches = [(few.images[i : i + 4], np.eye(10, dtype=np.float32)[few.labels[i : i + 4]]) for i in (0, 4, 8)]
+    fed = list(feed(iter(batches)))
+    assert len(fed) == 3
+    for (images, labels), (its_images, its_labels) in zip(fed, batches, strict=True):
+        np.testing.assert_array_equal(images, its_images)
+        np.testing.assert_array_equal(labels, its_labels)
 
 
 def test_shifted_moves_whole_pixels_and_brings_in_paper():
