@@ -112,15 +112,16 @@ def read_table(path: Path) -> list[dict]:
     """The rows of a CSV file, values as text; those that a row lacks are blank.
 
     Raises:
-        CompetitionError: it is no CSV file, or a row has more values than there are columns.
+        CompetitionError: it is no CSV file, names a column twice, or a row has more values than there are columns.
     """
     try:
         with path.open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file, restval=""))
+            reader = csv.DictReader(file, restval="")
+            rows, columns = list(reader), reader.fieldnames or []
         crowded = next((number for number, row in enumerate(rows, start=1) if None in row), None)
-        if crowded is None:
+        if crowded is None and len(set(columns)) == len(columns):
             return rows
-        problem = f"more values than columns in row {crowded}"
+        problem = "a column twice" if crowded is None else f"more values than columns in row {crowded}"
     except (OSError, ValueError, csv.Error) as error:
         problem = str(error)
     raise CompetitionError(f"{path} must be a CSV file. Received: {problem}. Next: mend it, or move it away.")
