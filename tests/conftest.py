@@ -1,5 +1,6 @@
 """Real digits in small portions, and the command line as a user starts it."""
 
+import importlib
 import os
 import signal
 import subprocess
@@ -13,6 +14,19 @@ from competition.folders import ROOT, SAMPLE
 
 # Started in the background of a script this process ignores Ctrl-C, and so would all that the tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def lacking(reason):
+    """Skip a test for want of something here; fail in CI, which installs all that the slow tests need."""
+    (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
+
+
+def needed(module):
+    """A module of tests/requirements.txt."""
+    try:
+        return importlib.import_module(module)
+    except ImportError:
+        lacking(f"{module} is not installed: pip install -r tests/requirements.txt")
 
 
 @pytest.fixture(scope="session")

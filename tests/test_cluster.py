@@ -19,16 +19,9 @@ from competition.folders import PACKAGE, ROOT, Folders
 from competition.folds import plan_members
 from competition.runs import find_run
 from tests.clusters import PATIENCE, Echo, LocalCluster, Meter, free_port, until
-from tests.conftest import write_csv
+from tests.conftest import needed, write_csv
 
 pytestmark = pytest.mark.slow
-try:
-    import distributed
-except ImportError:
-    if os.environ.get("CI"):
-        raise
-    pytest.skip("pip install -r tests/requirements.txt", allow_module_level=True)
-
 SETTINGS = ("--folds", "4", "--epochs", "2", "--batch-size", "32", "--precision", "float32")
 
 
@@ -39,6 +32,7 @@ def bounded():
     def give_up(*_):
         raise AssertionError(f"the test is not over within {3 * PATIENCE} s")
 
+    needed("distributed")
     signal.signal(signal.SIGALRM, give_up)
     signal.alarm(3 * PATIENCE)
     yield
@@ -121,7 +115,7 @@ def ended(process):
 
 def in_mid_member(address, process):
     """Wait until a worker trains a member."""
-    with distributed.Client(address, set_as_default=False) as client:
+    with needed("distributed").Client(address, set_as_default=False) as client:
 
         def busy():
             return [key for keys in client.processing().values() for key in keys if str(key).startswith("repeat1")]
@@ -143,7 +137,7 @@ def test_a_run_that_began_here_ends_on_a_cluster_with_the_same_answer(train, ser
     cluster.worker(folder=tmp_path / "nothing")
     cluster.worker()
     cluster.worker()
-    with distributed.Client(cluster.address, set_as_default=False) as client:
+    with needed("distributed").Client(cluster.address, set_as_default=False) as client:
         client.wait_for_workers(5, timeout=PATIENCE)
     begun = tmp_path / "runs" / serial.name
     shutil.copytree(serial.path, begun)

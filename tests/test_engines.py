@@ -15,6 +15,7 @@ from competition import device, engines, ensemble
 from competition.device import Setup, claim_gpu, free_gpu
 from competition.errors import CompetitionError
 from competition.folders import ROOT
+from tests.conftest import needed
 
 
 @pytest.fixture
@@ -115,7 +116,7 @@ def echo(member, tell):
 @pytest.mark.slow
 def test_ctrl_c_is_one_line_and_leaves_no_process(tmp_path):
     """As a terminal sends it: to the command and to all processes that it started."""
-    pytest.importorskip("tensorboard", reason="pip install tensorboard")  # its logs tell that members train
+    needed("tensorboard")  # its logs tell that members train
     arguments = ("--source", "sample", "--epochs", "10000", "--jobs", "2", "--tensorboard", "--submissions", tmp_path)
     command = subprocess.Popen(
         [sys.executable, "-m", "competition", "train", *map(str, arguments)],

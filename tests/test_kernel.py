@@ -23,6 +23,7 @@ from competition import kernel, runs
 from competition.errors import CompetitionError
 from competition.folders import PACKAGE, ROOT, SAMPLE, Folders
 from competition.submission import check_submission
+from tests.conftest import lacking
 
 KINDS = ("notebook", "script")
 CONSTRAINTS = Path(__file__).with_name("kaggle-image.txt")
@@ -281,11 +282,6 @@ def check_executed(path, run):
     assert {path.name for path in (run.path / "figures").iterdir()} >= {f"notebook-{name}.png" for name in FIGURES}
 
 
-def unavailable(reason):
-    """Skip here, fail in CI."""
-    (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
-
-
 @pytest.fixture(scope="session")
 def kaggle_image(tmp_path_factory):
     """The Python of an environment with the versions of Kaggle's image."""
@@ -298,14 +294,14 @@ def kaggle_image(tmp_path_factory):
         if subprocess.run([python, "-c", ""], capture_output=True).returncode == 0:  # pyenv's shims may lead nowhere
             break
     else:
-        unavailable("Python 3.12 is needed, on PATH or in pyenv: the Kaggle image has it")
+        lacking("Python 3.12 is needed, on PATH or in pyenv: the Kaggle image has it")
     folder = tmp_path_factory.mktemp("image")
     names = [line.split("==")[0] for line in CONSTRAINTS.read_text().splitlines() if "==" in line]
     subprocess.run([python, "-m", "venv", folder], check=True)
     install = [folder / "bin/python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     done = subprocess.run([*install, "-c", CONSTRAINTS, *names], capture_output=True, text=True)
     if done.returncode:
-        unavailable(f"the Kaggle image's versions cannot be installed: {done.stderr[-300:]}")
+        lacking(f"the Kaggle image's versions cannot be installed: {done.stderr[-300:]}")
     return folder / "bin/python"
 
 

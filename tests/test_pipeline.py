@@ -9,6 +9,7 @@ import pytest
 from competition import runs
 from competition.folders import ROOT, Folders
 from competition.submission import check_submission
+from tests.conftest import needed
 
 SMALL = ("--folds", "2", "--epochs", "14", "--batch-size", "32", "--test-shift", "1")
 
@@ -101,7 +102,7 @@ def test_resumed_without_a_member_it_ends_with_the_same_bytes(trained, command):
 
 @pytest.mark.slow
 def test_jax_runs_the_same_code(folders, command):
-    pytest.importorskip("jax", reason="pip install jax")
+    needed("jax")
     done = command(
         *("train", "--folds", "2", "--epochs", "2", "--jobs", "1", "--precision", "float32"),
         *("--input", folders / "input", "--submissions", folders / "runs"),

@@ -11,6 +11,7 @@ from competition import __main__, data, pipeline, predict
 from competition.device import Setup, choose_setup
 from competition.errors import CompetitionError
 from competition.folders import Folders
+from tests.conftest import needed
 from tests.drawn import FOUR, ONE, SEVEN, stroked, typed
 
 TINY = {"folds": 2, "epochs": 1, "batch_size": 16, "width": 0.25, "stop_fraction": 0.1}
@@ -161,7 +162,7 @@ def test_a_trained_run_labels_fonts_and_strokes(tmp_path, capsys):
 
 @pytest.mark.slow
 def test_tensorboard_logs_change_no_byte(tmp_path):
-    pytest.importorskip("tensorboard")
+    needed("tensorboard")
     sums = []
     for logs in (False, True):
         folders = Folders.find(None, tmp_path / f"logs{logs}")

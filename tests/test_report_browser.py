@@ -2,7 +2,6 @@
 
 import base64
 import json
-import os
 import re
 import shutil
 
@@ -11,21 +10,12 @@ import numpy as np
 import pytest
 
 from competition import report
+from tests.conftest import lacking, needed
 from tests.finished_run import MISREAD, finished_run
 
 pytestmark = pytest.mark.slow
 CHROME = shutil.which("chromium") or shutil.which("google-chrome")
 WIDTHS = {"phone": 390, "desktop": 1280}
-
-
-def _missing() -> str | None:
-    try:
-        import selenium  # noqa: F401
-    except ImportError:
-        return "selenium is not installed"
-    if not (CHROME and shutil.which("chromedriver")):
-        return "no chromium with its chromedriver"
-    return None
 
 
 @pytest.fixture(scope="module")
@@ -36,11 +26,9 @@ def page(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory):
-    if problem := _missing():
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(problem)
-    from selenium import webdriver
-    from selenium.webdriver.chrome.service import Service
-
+    if not (CHROME and shutil.which("chromedriver")):
+        lacking("no chromium with its chromedriver")
+    webdriver = needed("selenium.webdriver")
     options = webdriver.ChromeOptions()
     options.binary_location = CHROME
     for flag in ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
@@ -48,7 +36,7 @@ def browser(tmp_path_factory):
                  f"--user-data-dir={tmp_path_factory.mktemp('browser')}"):  # fmt: skip
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = webdriver.Chrome(options=options, service=Service(shutil.which("chromedriver")))
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(shutil.which("chromedriver")))
     yield driver
     driver.quit()
 
