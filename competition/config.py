@@ -27,7 +27,7 @@ class Config:
     patience: int = 5  # epochs in a row clearly worse there than the best before training stops; 0: it never does
 
     # Model
-    architecture: str = "pooled"  # a name in models.ARCHITECTURES
+    architecture: str = "pooled"  # a name in models.ARCHITECTURES, or several by commas: each repeat takes the next
     width: float = 1.0  # factor on every layer's channels
     dropout: float = 0.3  # fraction of the last features, while training; of hidden ones too where a network says so
 
@@ -58,7 +58,8 @@ class Config:
             if not fits or isinstance(value, bool):
                 raise CompetitionError(f"{field.name} is of type {field.type.__name__}. Received: {value!r}.")
         for name, names in (("architecture", ARCHITECTURES), ("optimizer", OPTIMIZERS), ("schedule", SCHEDULES)):
-            if getattr(self, name) not in names:
+            chosen = getattr(self, name).split(",") if name == "architecture" else [getattr(self, name)]
+            if not set(chosen) <= set(names):
                 raise CompetitionError(
                     f"{name} is one of {', '.join(names)}. Received: {getattr(self, name)}. Next: --{name} {names[0]}."
                 )
@@ -69,6 +70,11 @@ class Config:
                     f"Next: --{name.replace('_', '-')} with a value in that range."
                 )
 
+    def of_repeat(self, repeat: int) -> "Config":
+        """The settings of one repeat's members, 0 the first: of the architectures theirs alone."""
+        names = self.architecture.split(",")
+        return replace(self, architecture=names[repeat % len(names)])
+
     @property
     def members(self) -> int:
         """How many networks a run trains."""
@@ -77,7 +83,7 @@ class Config:
 
 MNIST = ("mnist-keras", "mnist-csv")  # sources of the public 70,000, which hold the answers: for the baselines alone
 PROTOCOL = ("folds", "repeats", "holdout")
-ARCHITECTURES = ("pooled", "lenet", "shallow", "dense", "reference")  # models.py builds them
+ARCHITECTURES = ("pooled", "fine", "normalized", "lenet", "shallow", "dense", "reference")  # models.py builds them
 OPTIMIZERS = ("muon", "adam")
 SCHEDULES = ("triangle", "exponential")
 RANGES = {
