@@ -161,4 +161,6 @@ def reference(x, config: Config):
     return layers.Flatten()(layers.BatchNormalization()(x))
 
 
-ARCHITECTURES = {function.__name__: function for function in (pooled, fine, normalized, lenet, shallow, dense, reference)}
+ARCHITECTURES = {
+    function.__name__: function for function in (pooled, fine, normalized, lenet, shallow, dense, reference)
+}
