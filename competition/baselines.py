@@ -123,7 +123,7 @@ def _reference(setup: Setup, digits: Data, jobs: int | None) -> list[str]:
     images, labels = digits.train.images[:rows], digits.train.labels[:rows]
     part = Digits(images, labels, digits.train.source, content_hash(images, labels))
     config = replace(REFERENCE, epochs=PART_EPOCHS, repeats=engine.jobs)
-    training = ensemble.Training(config, setup, part, replace(digits.test, images=digits.test.images[:100]))
+    training = ensemble.Training(setup, part, replace(digits.test, images=digits.test.images[:100]))
     ends = defaultdict(list)  # of each member's epochs
     part_of_it = f"{PART_EPOCHS} epochs of {rows} rows by {engine.jobs} of its members at once"
     print(f"\n{REFERENCE.recipe}, for its time alone: {part_of_it}")

@@ -7,7 +7,7 @@ import numpy as np
 from competition import data, ensemble, history, pipeline, provenance, resuming, runs, scoring
 from competition.errors import CompetitionError
 from competition.folders import Folders
-from competition.folds import member_names
+from competition.folds import member_settings
 from competition.submission import check_submission, write_submission
 
 
@@ -69,7 +69,7 @@ def _check(parents: list[runs.Run]) -> None:
 
 def _members(run: runs.Run) -> list[runs.MemberResult]:
     """All members, each checked to be whole and of the run's own data."""
-    names = member_names(run.config)
+    names = list(member_settings(run.config))
     results = [run.load_member(name) for name in names]
     if None in results:
         raise _refusal(f"{run.name}, of which {names[results.index(None)]} is missing", "another run, or `make train`")

@@ -57,15 +57,7 @@ class Cluster:
         self.start = f"python -m dask worker {address} --nthreads 1, in the project's folder on its machine"
         for logger in ("distributed", "distributed.client", "distributed.core", "tornado.application"):
             logging.getLogger(logger).setLevel(logging.CRITICAL)  # what matters is said here in a line
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # admission compares versions
-                self.client = Client(address, timeout=PATIENCE)
-        except (OSError, TypeError, ValueError) as error:
-            raise CompetitionError(
-                f"SCHEDULER names a Dask scheduler that answers, like tcp://host:8786. Received: {address}, "
-                f"{_line(error)}. Next: python -m dask scheduler, on that machine."
-            ) from None
+        self.client = self._connected()
 
     def describe(self) -> str:
         """What was chosen, and why."""
@@ -79,6 +71,8 @@ class Cluster:
         Raises:
             CompetitionError: the scheduler is lost, every worker is refused, or a member kills its workers.
         """
+        if self.client.status != "running":
+            self.client = self._connected()
         topic = f"competition-{uuid4().hex}"
         self.client.subscribe_topic(topic, lambda event: tell(*event[1]))
         try:
@@ -90,6 +84,17 @@ class Cluster:
             ) from None
         finally:
             self.client.close(timeout=2)
+
+    def _connected(self) -> Client:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # admission compares versions
+                return Client(self.address, timeout=PATIENCE)
+        except (OSError, TypeError, ValueError) as error:
+            raise CompetitionError(
+                f"SCHEDULER names a Dask scheduler that answers, like tcp://host:8786. Received: {self.address}, "
+                f"{_line(error)}. Next: python -m dask scheduler, on that machine."
+            ) from None
 
     def _each(self, seat: "_Seat", members: list) -> Iterator:
         waiting, running, deaths = members[::-1], {}, Counter()  # running: future → its worker, its member

@@ -22,6 +22,7 @@ class Config:
     # Validation
     folds: int = 6  # each row is predicted by the members that never saw its fold; 1: a random split instead
     repeats: int = 1  # new folds, or a new split, and new members each time
+    teachers: int = 0  # self-training: repeats whose members label test.csv for the later ones, on the same folds then
     holdout: float = 1 / 7  # of the rows, which a random split (folds 1) keeps from its member and asks it about
     stop_fraction: float = 0.03  # of a member's training rows, set aside to watch for the end
     patience: int = 5  # epochs in a row clearly worse there than the best before training stops; 0: it never does
@@ -69,6 +70,11 @@ class Config:
                     f"{name} lies between {low} and {high}. Received: {getattr(self, name)}. "
                     f"Next: --{name.replace('_', '-')} with a value in that range."
                 )
+        if self.teachers >= self.repeats:
+            raise CompetitionError(
+                f"teachers are fewer than the repeats. Received: {self.teachers} of {self.repeats}. "
+                f"Next: --repeats {self.teachers + 1}."
+            )
 
     def of_repeat(self, repeat: int) -> "Config":
         """The settings of one repeat's members, 0 the first: of the architectures theirs alone."""
@@ -90,6 +96,7 @@ RANGES = {
     "seed": (0, 2**31 - 1),
     "folds": (1, 100),
     "repeats": (1, 100),
+    "teachers": (0, 99),
     "holdout": (0.001, 0.9),
     "stop_fraction": (0.005, 0.5),
     "patience": (0, 10_000),

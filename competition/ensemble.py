@@ -46,7 +46,6 @@ class Training:
         tensorboard: folder for TensorBoard's logs; None writes none.
     """
 
-    config: Config
     setup: Setup
     train: Digits
     test: Digits
@@ -62,11 +61,10 @@ class Training:
         try:
             for seed in (member.seed, int(np.random.SeedSequence([member.seed, 1]).generate_state(1)[0] >> 1)):
                 result = train_member(
-                    self.config,
-                    self.setup,
+                    member,
                     seed,
+                    self.setup,
                     self.train,
-                    member.rows,
                     self.test.images,
                     lambda logs: tell(member.name, logs),
                     self.tensorboard and self.tensorboard / member.name,
@@ -133,25 +131,42 @@ def train_members(
     """
     members = plan_members(config, train.labels)
     results = {member.name: run.load_member(member.name) for member in members}
-    missing = [member for member in members if results[member.name] is None]
-    training = Training(config, setup, train, test, run.path / "tensorboard" if tensorboard else None)
-    progress = Progress(len(members), len(members) - len(missing), config.epochs)
+    training = Training(setup, train, test, run.path / "tensorboard" if tensorboard else None)
+    progress = Progress(len(members), len(members) - list(results.values()).count(None), config.epochs)
+    first = config.teachers * config.folds
     try:
-        failed = []
-        for name, result in engine.each(training, missing, progress.epoch):
-            if isinstance(result, CompetitionError):
-                failed.append(result)
+        for stage, teachers in ((members[:first], []), (members[first:], members[:first])):
+            missing = [taught(member, teachers, results) for member in stage if results[member.name] is None]
+            if not missing:
                 continue
-            for before in result.facts["failed_before"]:
-                progress.say(f"{name} started again from another seed. Received: {before['failure']}.")
-            run.store_member(name, result)
-            results[name] = result
-            progress.member(name, result.facts, _accuracy_so_far(members, results))
+            failed = []
+            for name, result in engine.each(training, missing, progress.epoch):
+                if isinstance(result, CompetitionError):
+                    failed.append(result)
+                    continue
+                for before in result.facts["failed_before"]:
+                    progress.say(f"{name} started again from another seed. Received: {before['failure']}.")
+                run.store_member(name, result)
+                results[name] = result
+                progress.member(name, result.facts, _accuracy_so_far(members, results))
+            if failed:
+                raise failed[0]
     finally:
         progress.close()
-    if failed:
-        raise failed[0]
     return [results[member.name] for member in members]
+
+
+def taught(member: Member, teachers: list[Member], results: dict[str, MemberResult]) -> Member:
+    """The member with the test rows as those teachers label them that are asked about the same rows as it is.
+
+    So none of them has learned from its valid rows, and its score on these is an honest one. (Self-training with soft
+    labels: Xie, Luong, Hovy and Le 2020, https://arxiv.org/abs/1911.04252.)
+    """
+    its_own = [teacher for teacher in teachers if np.array_equal(teacher.rows[1], member.rows[1])]
+    if not its_own:
+        return member
+    said = [results[teacher.name].test[int(member.config.test_shift > 0)] for teacher in its_own]
+    return replace(member, test_labels=np.mean(said, axis=0, dtype=np.float64).astype(np.float32))
 
 
 def combine(config: Config, train: Digits, results: list[MemberResult]) -> Answer:
@@ -162,11 +177,16 @@ def combine(config: Config, train: Digits, results: list[MemberResult]) -> Answe
     for member, result in zip(members, results, strict=True):
         out_of_fold[:, member.rows[1]] += result.valid / asked[member.rows[1], None].astype(np.float32)
     variant = int(config.test_shift > 0)
+    said = np.stack([result.test[variant] for result in results])
+    if config.folds > 1:  # repeats may differ in kind: what the submission averages further is within each
+        parts = [(1, repeat) for repeat in np.split(said, config.repeats)]
+    else:
+        parts = [(mean_seen_by(asked), said)]
     return Answer(
         out_of_fold=out_of_fold.astype(np.float32),
         test=np.mean([result.test for result in results], axis=0, dtype=np.float64).astype(np.float32),
         variant=variant,
-        parts=[(mean_seen_by(asked), np.stack([result.test[variant] for result in results]))],
+        parts=parts,
     )
 
 

@@ -10,22 +10,35 @@ from competition.config import Config
 
 @dataclass(frozen=True)
 class Member:
-    """One network of the ensemble: its name in the run folder, its seed, its (train, valid) row numbers."""
+    """One network of the ensemble.
+
+    Attributes:
+        name: in the run folder.
+        config: its own settings, see `Config.of_repeat`.
+        seed: its own.
+        rows: its (train, valid) row numbers.
+        test_labels: what earlier members, which saw none of its valid rows either, say of the test rows, float32 array
+            (n_test, 10): these teach it too. None: train.csv alone does.
+    """
 
     name: str
+    config: Config
     seed: int
     rows: tuple[np.ndarray, np.ndarray]
+    test_labels: np.ndarray | None = None
 
 
 def plan_members(config: Config, labels) -> list[Member]:
     """The members of a run: one for each fold of each repeat, or one for each random split."""
+    splits = 1 if config.teachers else config.repeats  # a teacher has seen its pupils' rows, and no others
     if config.folds > 1:
-        pairs = repeated_folds(labels, config.folds, config.repeats, config.seed)
+        pairs = repeated_folds(labels, config.folds, splits, config.seed)
     else:
-        pairs = random_splits(labels, config.holdout, config.repeats, config.seed)
+        pairs = random_splits(labels, config.holdout, splits, config.seed)
+    pairs *= config.repeats // splits
     return [
-        Member(name, seed=int(np.random.SeedSequence([config.seed, i]).generate_state(1)[0] >> 1), rows=rows)
-        for i, (name, rows) in enumerate(zip(member_names(config), pairs, strict=True))
+        Member(name, settings, int(np.random.SeedSequence([config.seed, i]).generate_state(1)[0] >> 1), rows)
+        for i, ((name, settings), rows) in enumerate(zip(member_settings(config).items(), pairs, strict=True))
     ]
 
 
@@ -39,9 +52,13 @@ def mean_seen_by(counts) -> float:
     return float(1 / np.mean(1 / counts[counts > 0]))
 
 
-def member_names(config: Config) -> list[str]:
-    """The names of a run's members, repeat by repeat."""
-    return [f"repeat{i // config.folds + 1}-fold{i % config.folds + 1}" for i in range(config.members)]
+def member_settings(config: Config) -> dict[str, Config]:
+    """The names of a run's members, repeat by repeat, and the settings of each."""
+    return {
+        f"repeat{repeat + 1}-fold{fold + 1}": config.of_repeat(repeat)
+        for repeat in range(config.repeats)
+        for fold in range(config.folds)
+    }
 
 
 def repeated_folds(labels, folds: int, repeats: int, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:

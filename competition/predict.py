@@ -12,7 +12,7 @@ from competition.device import PRECISIONS, Setup, choose_setup, prepare
 from competition.digits import read_digits
 from competition.errors import CompetitionError
 from competition.folders import Folders
-from competition.folds import member_names
+from competition.folds import member_settings
 from competition.models import build_model, with_plain_layers
 from competition.pictures import read_picture
 from competition.saved_model import read_model, warnings_off
@@ -78,7 +78,7 @@ def probabilities_of(run: runs.Run, images) -> np.ndarray:
     """
     if "parents" not in run.manifest:
         return _mean_of_members(run, images)
-    parents = [runs.Run(run.path.parent / parent["run"].replace("/", "")) for parent in run.manifest["parents"]]
+    parents = [runs.Run(run.path.parent / Path(parent["run"]).name) for parent in run.manifest["parents"]]
     return np.mean([_mean_of_members(parent, images) for parent in parents], axis=0)  # run is a blend
 
 
@@ -90,7 +90,7 @@ def _mean_of_members(run: runs.Run, images) -> np.ndarray:
         )
     prepare(choose_setup(precision), seed=0)
     shift, variant = run.config.test_shift, int(run.config.test_shift > 0)
-    names = member_names(run.config)
+    names = member_settings(run.config)
     total = sum(predict_probabilities(load_model(run, name), images, shift)[variant].astype(float) for name in names)
     return (total / len(names)).astype(np.float32)
 
@@ -112,7 +112,7 @@ def load_model(run: runs.Run, name: str):
         CompetitionError: it is missing or damaged, or was built by another version of the package.
     """
     result = run.load_member(name)
-    model = build_model(run.config)
+    model = build_model(member_settings(run.config)[name])
     try:
         model.set_weights(result.weights)
     except (AttributeError, ValueError) as error:
@@ -138,7 +138,7 @@ def export_model(run: runs.Run, suffix: str = ".keras") -> Path:
     import keras  # here: `device` must be imported first, to keep the backend's greetings away
 
     prepare(Setup("float32", False, 0), seed=0)
-    best = max(member_names(run.config), key=lambda name: _slice_score(run, name))
+    best = max(member_settings(run.config), key=lambda name: _slice_score(run, name))
     member = with_plain_layers(load_model(run, best))
     model = keras.Model(member.input, keras.layers.Softmax(name="probabilities")(member.output), name="digits")
     with tempfile.TemporaryDirectory() as folder:

@@ -16,7 +16,7 @@ from pathlib import Path
 import h5py
 import keras
 
-from competition.config import RECIPES, Config
+from competition.config import ARCHITECTURES, Config
 from competition.errors import CompetitionError
 from competition.models import build_model, with_plain_layers
 
@@ -103,7 +103,7 @@ def _check(group) -> None:
 def _built(description: dict) -> keras.Model:
     """The network of this package whose layers the description names."""
     found = _signature(description["config"]["layers"])
-    for architecture in dict.fromkeys(recipe.architecture for recipe in RECIPES.values()):
+    for architecture in ARCHITECTURES:
         full = _plain(Config(architecture=architecture))
         names = [name for name, _ in _signature_of(full)]
         if names == [name for name, _ in found]:

@@ -13,7 +13,7 @@ from competition.augment import Augmenter
 from competition.config import Config
 from competition.device import Setup, feed, prepare
 from competition.digits import Digits
-from competition.folds import set_aside
+from competition.folds import Member, set_aside
 from competition.models import build_model
 from competition.runs import MemberResult
 
@@ -22,11 +22,10 @@ SHIFTS = ((0, 0), (0, 1), (0, -1), (1, 0), (-1, 0))  # as multiples of config.te
 
 
 def train_member(
-    config: Config,
-    setup: Setup,
+    member: Member,
     seed: int,
+    setup: Setup,
     train: Digits,
-    rows: tuple[np.ndarray, np.ndarray],
     test_images: np.ndarray,
     report: Callable[[dict], None] = lambda logs: None,
     tensorboard: Path | None = None,
@@ -36,25 +35,28 @@ def train_member(
     Early stopping watches a slice of the member's own training rows; the unseen rows choose nothing.
 
     Args:
-        seed: the member's own; weights, order and augmentation follow from it.
-        rows: (train, valid) row numbers of `train`.
+        seed: weights, order and augmentation follow from it; the member's own, or another where that failed.
         test_images: uint8 array (n_test, 28, 28, 1).
         report: called with Keras's logs after every epoch.
         tensorboard: folder for TensorBoard's logs; None writes none.
     """
     started = time.perf_counter()
     prepare(setup, seed)
-    taught, watched = set_aside(train.labels, rows[0], config.stop_fraction, seed)
-    one_hot = np.eye(10, dtype=np.float32)[train.labels]
+    config, (own, valid_rows) = member.config, member.rows
+    taught, watched = set_aside(train.labels, own, config.stop_fraction, seed)
+    images, targets = train.images, np.eye(10, dtype=np.float32)[train.labels]
+    if member.test_labels is not None:
+        taught = np.append(taught, len(images) + np.arange(len(test_images)))
+        images, targets = np.concatenate([images, test_images]), np.concatenate([targets, member.test_labels])
     steps = max(1, len(taught) // config.batch_size)
 
     model = compiled_model(config, setup, steps)
     stopping = EarlyStopping(train.images[watched], train.labels[watched], config.patience)
     history = model.fit(
-        feed(augmented_batches(config, seed, train.images, one_hot, taught)),
+        feed(augmented_batches(config, seed, images, targets, taught)),
         steps_per_epoch=steps,
         epochs=config.epochs,
-        validation_data=(train.images[watched], one_hot[watched]),
+        validation_data=(train.images[watched], targets[watched]),
         validation_batch_size=512,
         shuffle=False,
         verbose=0,
@@ -65,15 +67,16 @@ def train_member(
         ],
     ).history
     trained = time.perf_counter()
-    valid = predict_probabilities(model, train.images[rows[1]], config.test_shift)
+    valid = predict_probabilities(model, train.images[valid_rows], config.test_shift)
     test = predict_probabilities(model, test_images, config.test_shift)
     epochs = [dict(zip(history, values, strict=True)) for values in zip(*history.values(), strict=True)]
     facts = {
+        "architecture": config.architecture,
         "seed": seed,
         "epochs": len(epochs),
         "steps": steps * len(epochs),
         "kept_epoch": stopping.kept_epoch,
-        "accuracy": float(np.mean(valid[1].argmax(1) == train.labels[rows[1]])),
+        "accuracy": float(np.mean(valid[1].argmax(1) == train.labels[valid_rows])),
         "training_seconds": round(trained - started, 1),
         "seconds": round(time.perf_counter() - started, 1),
         "data_source": train.source,
@@ -195,11 +198,11 @@ class Triangle(keras.optimizers.schedules.LearningRateSchedule):
         return {"peak": self.peak, "warmup": self.warmup, "steps": self.steps}
 
 
-def augmented_batches(config: Config, seed: int, images, one_hot, rows) -> Iterator:
+def augmented_batches(config: Config, seed: int, images, targets, rows) -> Iterator:
     """Batches of augmented images, every epoch in another order; the next epoch is drawn meanwhile.
 
     Yields:
-        (images uint8 (batch_size, 28, 28, 1), one-hot float32 (batch_size, 10)). Rows that fill no batch
+        (images uint8 (batch_size, 28, 28, 1), targets float32 (batch_size, 10)). Rows that fill no batch
         wait for the next epoch's order.
     """
     augmenter = Augmenter(config, seed)
@@ -216,7 +219,7 @@ def augmented_batches(config: Config, seed: int, images, one_hot, rows) -> Itera
             if epoch + 1 < config.epochs:
                 drawn = ahead.submit(draw, epoch + 1)
             for start in range(0, len(order) - size + 1, size):
-                yield augmented[start : start + size], one_hot[order[start : start + size]]
+                yield augmented[start : start + size], targets[order[start : start + size]]
 
 
 def predict_probabilities(model: keras.Model, images, shift: int) -> np.ndarray:

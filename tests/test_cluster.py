@@ -206,7 +206,7 @@ def test_data_that_arrives_otherwise_is_refused(cluster, engine, few, capsys):
 
     cluster.worker()
     config = Config(folds=2)
-    training = Training(config, Setup("float32", False, 1), replace(few, sha256="0" * 64), few)
+    training = Training(Setup("float32", False, 1), replace(few, sha256="0" * 64), few)
     with pytest.raises(CompetitionError, match="1, all refused"):
         next(engine().each(training, plan_members(config, few.labels), print))
     assert f"data of content {few.sha256[:12]} in place of 000000000000" in capsys.readouterr().out

@@ -37,8 +37,14 @@ def test_nan_is_refused():
 
 
 def test_an_unknown_architecture_is_refused():
-    with pytest.raises(CompetitionError, match=r"architecture is one of .* Received: transformer"):
-        Config(architecture="transformer")
+    for names in ("transformer", "pooled,transformer", "pooled,", ""):
+        with pytest.raises(CompetitionError, match=rf"architecture is one of .* Received: {names}\."):
+            Config(architecture=names)
+
+
+def test_somebody_must_be_taught():
+    with pytest.raises(CompetitionError, match=r"Received: 2 of 2\. Next: --repeats 3"):
+        Config(repeats=2, teachers=2)
 
 
 def test_the_default_recipe_suits_the_data():

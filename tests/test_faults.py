@@ -134,7 +134,7 @@ def test_what_changed_is_named_and_a_damaged_manifest_is_in_nobodys_way(folders,
 
 def training(few, **settings):
     config = replace(TINY, **settings)
-    return ensemble.Training(config, Setup("float32", False, 1), few, few), plan_members(config, few.labels)[0]
+    return ensemble.Training(Setup("float32", False, 1), few, few), plan_members(config, few.labels)[0]
 
 
 def test_a_member_that_does_not_fit_into_memory_is_said_and_not_raised(few):
@@ -149,9 +149,10 @@ def test_a_member_that_does_not_learn_gets_one_other_seed(few, monkeypatch):
     monkeypatch.setattr("competition.training.ENOUGH_STEPS", 10)
     seeds, train = [], ensemble.train_member
 
-    def unlucky(config, setup, seed, *rest):
+    def unlucky(member, seed, *rest):
         seeds.append(seed)
-        return train(replace(config, learning_rate=1e-7 if len(seeds) == 1 else 0.01), setup, seed, *rest)
+        settings = replace(member.config, learning_rate=1e-7 if len(seeds) == 1 else 0.01)
+        return train(replace(member, config=settings), seed, *rest)
 
     monkeypatch.setattr(ensemble, "train_member", unlucky)
     work, member = training(few, epochs=10)

@@ -1,6 +1,7 @@
 import numpy as np
 
-from competition.folds import repeated_folds, set_aside
+from competition.config import Config
+from competition.folds import plan_members, repeated_folds, set_aside
 
 
 def test_each_row_is_asked_once_a_repeat_and_never_taught_then(sample):
@@ -21,6 +22,16 @@ def test_repeats_and_seeds_differ_and_are_repeatable(few):
     other = repeated_folds(few.labels, 2, 2, seed=2)
     assert all((a[1] == b[1]).all() for a, b in zip(first, again, strict=True))
     assert (first[0][1] != first[2][1]).any() and (first[0][1] != other[0][1]).any()
+
+
+def test_each_repeat_takes_the_next_architecture_and_with_teachers_the_same_folds(few):
+    settings = {"folds": 2, "repeats": 3, "architecture": "pooled,fine"}
+    members = plan_members(Config(**settings), few.labels)
+    assert [member.config.architecture for member in members] == ["pooled"] * 2 + ["fine"] * 2 + ["pooled"] * 2
+    assert (members[0].rows[1] != members[2].rows[1]).any()
+    members = plan_members(Config(**settings, teachers=1), few.labels)
+    assert all((members[i].rows[1] == members[i % 2].rows[1]).all() for i in range(6))
+    assert len({member.seed for member in members}) == 6
 
 
 def test_the_slice_for_early_stopping_comes_from_the_training_rows(sample):

@@ -15,6 +15,7 @@ from tests.conftest import needed
 from tests.drawn import FOUR, ONE, SEVEN, stroked, typed
 
 TINY = {"folds": 2, "epochs": 1, "batch_size": 16, "width": 0.25, "stop_fraction": 0.1}
+MIXED = {**TINY, "repeats": 2, "teachers": 1, "architecture": "pooled,normalized"}
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +30,7 @@ def trained(tmp_path_factory):
             table, header = np.column_stack([digits.labels[:rows], table]), ["label", *header]
         np.savetxt(folder / name, table, "%d", ",", header=",".join(header), comments="")
     folders = Folders.find(folder, folder / "submissions")
-    run = pipeline.train(folders, Setup("float32", False, 1), settings=TINY, jobs=1)
+    run = pipeline.train(folders, Setup("float32", False, 1), settings=MIXED, jobs=1)
     return folders, run
 
 

@@ -19,7 +19,7 @@ from competition.config import Config
 from competition.data import obtain
 from competition.digits import read_digits
 from competition.folders import ROOT, Folders
-from competition.folds import member_names
+from competition.folds import member_settings
 from competition.runs import find_run
 from tests.bench import nets
 
@@ -183,7 +183,7 @@ def trained(*flags):
         command += ["--submissions", folder, *map(str, flags)]
         subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
         run = find_run(Folders(Path(folder), Path(folder)))
-        members = [run.load_member(name) for name in member_names(run.config)]
+        members = [run.load_member(name) for name in member_settings(run.config)]
         score = run.read_json("scores.json")["true_accuracy"]
         return members, run.probabilities()[1], score, run.manifest["seconds"]["members"]
 
