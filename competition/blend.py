@@ -4,11 +4,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from competition import data, ensemble, history, pipeline, provenance, resuming, runs, scoring
+from competition import data, ensemble, pipeline, provenance, resuming, runs, scoring
 from competition.errors import CompetitionError
 from competition.folders import Folders
 from competition.folds import member_settings
-from competition.submission import check_submission, write_submission
 
 
 def blend(folders: Folders, names: list[str]) -> runs.Run:
@@ -40,19 +39,9 @@ def blend(folders: Folders, names: list[str]) -> runs.Run:
     )
     if not len(scoring.judged(answer.out_of_fold[0])):
         raise _refusal("runs that were asked about other rows each", "runs that were trained with folds")
-    scores = ensemble.score(digits.train.labels, answer, [result for members in results for result in members])
-    if digits.answers is not None:
-        scores["true_accuracy"] = scoring.accuracy(digits.answers, answer.test[answer.variant])
-
-    config = replace(parents[0].config, recipe="blend", test_shift=shift, folds=1, repeats=len(parents))
+    config = replace(parents[0].config, recipe="blend", test_shift=shift, folds=1, repeats=len(parents), teachers=0)
     run = resuming.open_run(folders, config, _manifest(parents), new=True)
-    run.write_arrays("probabilities.npz", out_of_fold=answer.out_of_fold, test=answer.test)
-    run.write_json("scores.json", scores)
-    write_submission(run.submission, answer.test[answer.variant].argmax(axis=1))
-    warnings = check_submission(run.submission, len(digits.test), digits.train.labels)
-    clock.lap("blend")
-    history.finish(folders, run, scores, clock.laps)
-    print(pipeline.summary(run, scores, warnings))
+    pipeline.conclude(folders, run, digits, answer, [result for members in results for result in members], clock)
     print(f"Compare it               make report COMPARE={run.name},{parents[0].name}")
     return run
 

@@ -4,7 +4,7 @@ import time
 from dataclasses import asdict
 
 from competition import data, ensemble, history, resuming, runs, scoring
-from competition.config import Config, choose_config
+from competition.config import BASELINES, Config, choose_config
 from competition.device import Setup, describe
 from competition.folders import Folders
 from competition.submission import check_submission, write_submission
@@ -49,26 +49,32 @@ def train(
     run = resuming.open_run(folders, config, manifest_of(config, digits, setup), new)
     clock.lap("data")
 
-    print(f"{config.members} members on {digits.source} data, {engine.describe()}, {setup.precision}.")
+    count = f"{config.members} member{'s' * (config.members > 1)}"
+    print(f"{count} on {digits.source} data, {engine.describe()}, {setup.precision}.")
     members = ensemble.train_members(run, config, setup, digits.train, digits.test, engine, tensorboard)
     data.load_again(folders, run.manifest)  # a file that was replaced meanwhile is noticed before anything is said
     clock.lap("members")
 
-    answer = ensemble.combine(config, digits.train, members)
+    conclude(folders, run, digits, ensemble.combine(config, digits.train, members), members, clock)
+    illustrate(folders, run, digits, save_h5)
+    return run
+
+
+def conclude(
+    folders: Folders, run: runs.Run, digits: data.Data, answer: ensemble.Answer, members: list, clock: "Clock"
+) -> None:
+    """Score an answer, write and check its submission, complete the run, and say all that."""
     scores = ensemble.score(digits.train.labels, answer, members)
     if digits.answers is not None:
         scores["true_accuracy"] = scoring.accuracy(digits.answers, answer.test[answer.variant])
         scores["true_log_loss"] = scoring.log_loss(digits.answers, answer.test[answer.variant])
     run.write_arrays("probabilities.npz", out_of_fold=answer.out_of_fold, test=answer.test)
     run.write_json("scores.json", scores)
-
     write_submission(run.submission, answer.test[answer.variant].argmax(axis=1))
     warnings = check_submission(run.submission, len(digits.test), digits.train.labels)
     clock.lap("submission")
     history.finish(folders, run, scores, clock.laps)
     print(summary(run, scores, warnings))
-    illustrate(folders, run, digits, save_h5)
-    return run
 
 
 def manifest_of(config: Config, digits: data.Data, setup: Setup) -> dict:
@@ -102,7 +108,8 @@ def summary(run: runs.Run, scores: dict, warnings: list[str]) -> str:
         lines.append(f"True accuracy            {scores['true_accuracy']:.5f}  (test labels, which no member saw)")
     lines += [f"Warning: {warning}" for warning in warnings]
     lines += [f"Submission               {run.submission}"]
-    following = {"kaggle": "make submit", "sample": "bring the real data: see the banner above"}
+    submit = f"make submit RUN={run.path}" if run.config.recipe in BASELINES else "make submit"  # else another run goes
+    following = {"kaggle": submit, "sample": "bring the real data: see the banner above"}
     lines += [f"Next                     {following.get(run.manifest['source'], 'nothing: such data submits nothing')}"]
     return "\n".join(lines)
 

@@ -11,6 +11,7 @@ from competition import __main__, data, pipeline, predict
 from competition.device import Setup, choose_setup
 from competition.errors import CompetitionError
 from competition.folders import Folders
+from competition.folds import member_settings
 from tests.conftest import needed
 from tests.drawn import FOUR, ONE, SEVEN, stroked, typed
 
@@ -127,7 +128,7 @@ def test_a_saved_model_labels_as_its_member_does(trained, suffix, capsys):
     assert __main__.main(["predict", "--submissions", str(folders.submissions), "--model", str(saved), str(table)]) == 0
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
     said = np.array([[float(row[f"p{digit}"]) for digit in range(10)] for row in rows])
-    members = [run.load_member(f"repeat1-fold{k}").test[0] for k in (1, 2)]
+    members = [run.load_member(name).test[0] for name in member_settings(run.config)]
     assert min(np.abs(said - member).max() for member in members) < 1e-4
 
 
