@@ -203,15 +203,10 @@ def _member_rows(members: list[Member], results, test_members) -> list[dict]:
     others = (agreement.sum(axis=1) - 1) / max(1, len(said) - 1)
     whole = test_members.mean(axis=0).argmax(axis=1)
     return [
-        {
-            **result.facts,
-            "name": member.name,
-            "network": member.config.architecture,
-            "agreement": float(others[i]),
-            "whole": float((said[i] == whole).mean()),
-        }
+        {"name": member.name, "network": member.config.architecture, **result.facts,
+         "agreement": float(others[i]), "whole": float((said[i] == whole).mean())}
         for i, (member, result) in enumerate(zip(members, results, strict=True))
-    ]
+    ]  # fmt: skip
 
 
 def _sheets(config: Config, data: Data) -> dict[str, np.ndarray]:

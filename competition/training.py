@@ -16,6 +16,7 @@ from competition.digits import Digits
 from competition.folds import Member, set_aside
 from competition.models import build_model
 from competition.runs import MemberResult
+from competition.stopping import EarlyStopping
 
 ENOUGH_STEPS = 200  # of training: the small nets here read nine of ten digits by then
 SHIFTS = ((0, 0), (0, 1), (0, -1), (1, 0), (-1, 0))  # as multiples of config.test_shift
@@ -132,52 +133,6 @@ def failure(result: MemberResult) -> str | None:
     if result.facts["steps"] >= ENOUGH_STEPS and right < 0.3:
         return f"accuracy {right:.2f} on its own rows after {result.facts['steps']} steps"
     return None
-
-
-class EarlyStopping(keras.callbacks.Callback):
-    """Stop when the loss on watched rows stays clearly above its best; keep the last weights that were not.
-
-    Keras's own callback keeps the epoch of the lowest loss. On the few hundred rows that a member can spare
-    that is mostly luck, and it threw away the end of the schedule, where the learning rate anneals: on the
-    sample it kept epoch 13 of 28, and the member lost half a percent. Here an epoch is clearly worse when
-    its mean loss exceeds the best epoch's by more than two standard errors of the paired difference, row by
-    row; otherwise the later epoch is the better one. NaN is clearly worse.
-
-    Args:
-        images, labels: the watched rows, (n, 28, 28, 1) uint8 and (n,) int64.
-        patience: clearly worse epochs in a row before training stops; 0 never stops it and keeps the last weights.
-    """
-
-    def __init__(self, images, labels, patience: int):
-        super().__init__()
-        self.images, self.labels, self.patience = images, labels, patience
-        self.best = self.weights = None  # losses of the best epoch, weights of the last good one
-        self.worse = self.kept_epoch = 0
-
-    def on_epoch_end(self, epoch, logs=None):
-        """Compare the epoch with the best one."""
-        logits = ops.convert_to_tensor(self.model.predict(self.images, batch_size=500, verbose=0))
-        losses = np.asarray(keras.losses.sparse_categorical_crossentropy(self.labels, logits, from_logits=True))
-        if self.patience and self.is_clearly_worse(losses):
-            self.worse += 1
-            self.model.stop_training = self.worse >= self.patience
-            return
-        self.worse, self.kept_epoch, self.weights = 0, epoch + 1, self.model.get_weights()
-        if self.best is None or losses.mean() < self.best.mean():
-            self.best = losses
-
-    def is_clearly_worse(self, losses) -> bool:
-        """Whether an epoch's losses, (n,), exceed the best epoch's by more than their noise."""
-        if self.best is None:
-            return not np.isfinite(losses).all()
-        difference = losses - self.best
-        noise = difference.std(ddof=1) / len(difference) ** 0.5
-        return not difference.mean() <= 2 * noise
-
-    def on_train_end(self, logs=None):
-        """Take back the last good weights."""
-        if self.weights is not None:
-            self.model.set_weights(self.weights)
 
 
 class Triangle(keras.optimizers.schedules.LearningRateSchedule):

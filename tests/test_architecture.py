@@ -10,8 +10,8 @@ from competition.folders import PACKAGE, ROOT
 
 FLOORS = (
     ("errors", "config", "scoring", "files", "forms", "folders", "kaggle_failures"),
-    ("digits", "folds", "augment", "submission", "runs", "kaggle_cli", "device", "models", "progress", "pictures",
-     "mnist"),
+    ("digits", "folds", "augment", "submission", "runs", "kaggle_cli", "device", "models", "stopping", "progress",
+     "pictures", "mnist"),
     ("training", "engines", "cluster", "data", "history", "resuming", "kernel", "figures", "page", "saved_model"),
     ("ensemble", "provenance", "remote", "report", "compare", "predict"),
     ("pipeline", "leaderboard"),
@@ -20,7 +20,18 @@ FLOORS = (
 )  # fmt: skip
 FLOOR = {module: number for number, modules in enumerate(FLOORS) for module in modules}
 # These, or what they import, load Keras.
-KERAS = {"device", "models", "mnist", "training", "engines", "cluster", "saved_model", "ensemble", "predict"}
+KERAS = {
+    "device",
+    "models",
+    "stopping",
+    "mnist",
+    "training",
+    "engines",
+    "cluster",
+    "saved_model",
+    "ensemble",
+    "predict",
+}
 KERAS |= {"pipeline", "baselines", "blend"}
 # `config` raises CompetitionError, and files of floor 0 may use that one name.
 BASEMENT = "errors"

@@ -173,7 +173,7 @@ def test_a_claim_is_reached_or_missed_by_a_figure():
 
 
 def test_no_early_stopping_keeps_the_last_epoch():
-    from competition.training import EarlyStopping
+    from competition.stopping import EarlyStopping
 
     stopping = EarlyStopping(None, np.zeros(10, int), patience=0)
     stopping.set_model(type("Worse", (), {"predict": lambda self, images, **_: self.logits(), "epoch": 0,

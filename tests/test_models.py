@@ -8,8 +8,8 @@ from competition import config as settings
 from competition.config import Config
 from competition.device import choose_setup, feed, prepare
 from competition.models import ARCHITECTURES, StandardizedConv2D, build_model, with_plain_layers
+from competition.stopping import EarlyStopping
 from competition.training import (
-    EarlyStopping,
     Triangle,
     _shifted,
     augmented_batches,
