@@ -22,7 +22,7 @@ def make_comparison(folders: Folders, first: runs.Run, second: runs.Run, data: D
         raise CompetitionError("COMPARE takes two runs on the same data. Received: "
                                f"{first.name} and {second.name}. Next: choose two of one source.")  # fmt: skip
     probabilities = [
-        run.probabilities(len(data.train), len(data.test))[0][int(run.config.test_shift > 0)] for run in pair
+        run.probabilities(len(data.train), len(data.test))[0][int(run.config.test_views > 0)] for run in pair
     ]
     rows = np.intersect1d(*map(scoring.judged, probabilities))
     if len(rows) < 2:

@@ -20,7 +20,7 @@ from competition.training import failure, train_member
 
 @dataclass(frozen=True)
 class Answer:
-    """What an ensemble says; index 0 is of the images as they are, 1 averaged over test-time shifts.
+    """What an ensemble says; index 0 is of the images as they are, 1 averaged over test-time views.
 
     Attributes:
         out_of_fold: float32 array (2, n_train, 10), each row averaged over the members that were asked about
@@ -165,7 +165,7 @@ def taught(member: Member, teachers: list[Member], results: dict[str, MemberResu
     its_own = [teacher for teacher in teachers if np.array_equal(teacher.rows[1], member.rows[1])]
     if not its_own:
         return member
-    said = [results[teacher.name].test[int(member.config.test_shift > 0)] for teacher in its_own]
+    said = [results[teacher.name].test[int(member.config.test_views > 0)] for teacher in its_own]
     return replace(member, test_labels=np.mean(said, axis=0, dtype=np.float64).astype(np.float32))
 
 
@@ -176,7 +176,7 @@ def combine(config: Config, train: Digits, results: list[MemberResult]) -> Answe
     out_of_fold = np.where(asked[:, None], np.zeros((2, len(train), 10)), np.nan)
     for member, result in zip(members, results, strict=True):
         out_of_fold[:, member.rows[1]] += result.valid / asked[member.rows[1], None].astype(np.float32)
-    variant = int(config.test_shift > 0)
+    variant = int(config.test_views > 0)
     said = np.stack([result.test[variant] for result in results])
     if config.folds > 1:  # repeats may differ in kind: what the submission averages further is within each
         parts = [(1, repeat) for repeat in np.split(said, config.repeats)]
@@ -204,7 +204,7 @@ def score(labels, answer: Answer, results: list[MemberResult]) -> dict:
             "log_loss": scoring.log_loss(labels, chosen),
             "errors": round((1 - accuracy) * len(labels)),
             "rows": len(labels),
-            "without_shifts": scoring.accuracy(labels, plain),
+            "without_views": scoring.accuracy(labels, plain),
         },
         "leaderboard": scoring.predict_blend(labels, chosen, answer.parts),
         "members": {

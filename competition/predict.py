@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from competition import data, files, runs
+from competition.augment import test_views
 from competition.device import PRECISIONS, Setup, choose_setup, prepare
 from competition.digits import read_digits
 from competition.errors import CompetitionError
@@ -89,9 +90,9 @@ def _mean_of_members(run: runs.Run, images) -> np.ndarray:
             f"{run.path}/manifest.json must name a precision. Received: {precision}. Next: `make train NEW=1`."
         )
     prepare(choose_setup(precision), seed=0)
-    shift, variant = run.config.test_shift, int(run.config.test_shift > 0)
+    views, variant = test_views(run.config), int(run.config.test_views > 0)
     names = member_settings(run.config)
-    total = sum(predict_probabilities(load_model(run, name), images, shift)[variant].astype(float) for name in names)
+    total = sum(predict_probabilities(load_model(run, name), images, views)[variant].astype(float) for name in names)
     return (total / len(names)).astype(np.float32)
 
 
@@ -102,7 +103,7 @@ def probabilities_of_file(path: Path, images) -> np.ndarray:
         CompetitionError: it is none of this package's networks.
     """
     prepare(Setup("float32", False, 0), seed=0)
-    return predict_probabilities(read_model(path), images, shift=0)[0]
+    return predict_probabilities(read_model(path), images)[0]
 
 
 def load_model(run: runs.Run, name: str):
@@ -169,7 +170,7 @@ def unlike_training(folders: Folders, run: runs.Run, images) -> np.ndarray:
 
 def doubt_limit(run: runs.Run) -> float:
     """The probability that all but RARE of the out-of-fold labels exceeded."""
-    out_of_fold = run.probabilities()[0][int(run.config.test_shift > 0)]
+    out_of_fold = run.probabilities()[0][int(run.config.test_views > 0)]
     return float(np.quantile(out_of_fold[judged(out_of_fold)].max(axis=1), RARE))
 
 

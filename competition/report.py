@@ -36,7 +36,7 @@ def make_report(folders: Folders, run: runs.Run, data: Data) -> Path:
         raise CompetitionError(f"A report shows how a run was trained. Received: {run.name}, a blend. Next: "
                                f"COMPARE={run.name},{run.manifest['parents'][0]['run']}.")  # fmt: skip
     config = run.config
-    variant = int(config.test_shift > 0)
+    variant = int(config.test_views > 0)
     out_of_fold, test = run.probabilities(len(data.train), len(data.test))
     test = test[variant]
     # Random splits leave rows that no member was asked about; those are no part of any figure.
@@ -81,7 +81,7 @@ def make_report(folders: Folders, run: runs.Run, data: Data) -> Path:
         stops=[(result.facts["epochs"], epoch) for result, epoch in zip(results, kept, strict=True)],
         suspects=suspects,
         members=_member_rows(members, results, test_members),
-        shifts=scoring.paired(labels, out_of_fold[1], out_of_fold[0]) if variant else None,
+        views=scoring.paired(labels, out_of_fold[1], out_of_fold[0]) if variant else None,
         error=scoring.expected_calibration_error(labels, probabilities),
         confident=scoring.most_confident(labels, probabilities, FRACTIONS),
         digit_rows=_digit_rows(data, test),

@@ -33,7 +33,7 @@ class MemberResult:
 
     Attributes:
         valid: float32 array (2, n_valid, 10), probabilities of the rows it never saw: of the image as it is,
-            and averaged over the test-time shifts.
+            and averaged over its test-time views.
         test: float32 array (2, n_test, 10), likewise.
         weights: the model's weights, in Keras's order.
         history: one dict an epoch, as Keras logs it.

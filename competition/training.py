@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from competition.augment import Augmenter
+from competition.augment import Augmenter, test_views
 from competition.config import Config
 from competition.device import Setup, feed, prepare
 from competition.digits import Digits
@@ -19,7 +19,6 @@ from competition.runs import MemberResult
 from competition.stopping import EarlyStopping
 
 ENOUGH_STEPS = 200  # of training: the small nets here read nine of ten digits by then
-SHIFTS = ((0, 0), (0, 1), (0, -1), (1, 0), (-1, 0))  # as multiples of config.test_shift
 
 
 def train_member(
@@ -68,8 +67,9 @@ def train_member(
         ],
     ).history
     trained = time.perf_counter()
-    valid = predict_probabilities(model, train.images[valid_rows], config.test_shift)
-    test = predict_probabilities(model, test_images, config.test_shift)
+    views = test_views(config)
+    valid = predict_probabilities(model, train.images[valid_rows], views)
+    test = predict_probabilities(model, test_images, views)
     epochs = [dict(zip(history, values, strict=True)) for values in zip(*history.values(), strict=True)]
     facts = {
         "architecture": config.architecture,
@@ -177,33 +177,20 @@ def augmented_batches(config: Config, seed: int, images, targets, rows) -> Itera
                 yield augmented[start : start + size], targets[order[start : start + size]]
 
 
-def predict_probabilities(model: keras.Model, images, shift: int) -> np.ndarray:
-    """Probabilities of the images as they are, and averaged over small shifts.
+def predict_probabilities(model: keras.Model, images, views=()) -> np.ndarray:
+    """Probabilities of the images as they are, and averaged over views of them.
 
     Args:
         images: uint8 array (n, 28, 28, 1).
-        shift: pixels; the average takes the image and its four shifts by that much. 0: the image alone.
+        views: functions that draw one of them for all images, see `augment.test_views`; without any, the images are it.
 
     Returns:
         float32 array (2, n, 10).
     """
 
-    def probabilities(moved):
-        logits = model.predict(moved, batch_size=500, verbose=0)
+    def probabilities(seen):
+        logits = model.predict(seen, batch_size=500, verbose=0)
         return np.asarray(ops.softmax(logits), np.float32)
 
     plain = probabilities(images)
-    if not shift:
-        return np.stack([plain, plain])
-    views = [plain] + [probabilities(_shifted(images, y * shift, x * shift)) for y, x in SHIFTS[1:]]
-    return np.stack([plain, np.mean(views, axis=0)])
-
-
-def _shifted(images, down: int, right: int) -> np.ndarray:
-    """Images moved by whole pixels; paper comes in at the edge."""
-    moved = np.zeros_like(images)
-    height, width = images.shape[1:3]
-    moved[:, max(0, down) : height + min(0, down), max(0, right) : width + min(0, right)] = images[
-        :, max(0, -down) : height + min(0, -down), max(0, -right) : width + min(0, -right)
-    ]
-    return moved
+    return np.stack([plain, np.mean([probabilities(view(images)) for view in views], axis=0) if views else plain])

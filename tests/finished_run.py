@@ -13,11 +13,11 @@ from competition.submission import write_submission
 MISREAD = {(4, 9): 5, (9, 4): 3, (7, 1): 1}  # label, reading: rows
 
 
-def finished_run(folder, name="20260101-000000-quick", misread=MISREAD, shift=1, **settings):
+def finished_run(folder, name="20260101-000000-quick", misread=MISREAD, views=0.5, **settings):
     """Write a run of the sample into a folder; the first rows of each label are the misread ones."""
     folders = Folders.find(None, folder)
     digits = data.load(folders, "sample")
-    config = replace(RECIPES["quick"], **{"folds": 2, "test_shift": shift, **settings})
+    config = replace(RECIPES["quick"], **{"folds": 2, "test_views": views, **settings})
     labels = digits.train.labels
     read = labels.copy()
     for (label, reading), count in misread.items():

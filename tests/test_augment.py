@@ -3,6 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from competition import augment
 from competition.augment import Augmenter
 from competition.config import Config
 
@@ -49,3 +50,27 @@ def test_images_of_one_epoch_are_treated_differently(few):
     same = np.repeat(few.images[:1], 3200, axis=0)
     augmented = Augmenter(Config(), 1)(same, np.arange(3200), 0)
     assert len({image.tobytes() for image in augmented}) == 100  # one way for 32 rows on average
+
+
+def test_views_shift_by_that_part_of_the_range_all_four_ways_twice():
+    dot = np.zeros((1, 28, 28, 1), np.uint8)
+    dot[:, 14, 14] = 255
+    views = augment.test_views(only(shift=4, test_views=0.5))
+    found = [tuple(np.argwhere(view(dot)[0, :, :, 0] == 255)[0] - 14) for view in views]
+    assert sorted(found) == sorted([(y, x) for y in (-2, 2) for x in (-2, 2)] * 2)
+
+
+def test_any_two_movements_of_the_views_go_together_as_often_as_against_each_other():
+    transforms = [view.args[0].transforms[0] for view in augment.test_views(Config(rotation=10, shear=4))]
+    signs = np.array([
+        [*(t.translate_percent[axis][0] for axis in "xy"), *(t.scale[axis][0] - 1 for axis in "xy"), t.rotate[0],
+         t.shear["x"][0]] for t in transforms
+    ])  # fmt: skip
+    np.testing.assert_allclose(np.abs(signs), [[1 / 28, 1 / 28, 0.05, 0.05, 5, 2]] * 8)
+    np.testing.assert_array_equal(np.sign(signs).T @ np.sign(signs), 8 * np.eye(6))
+
+
+def test_without_views_there_are_none_and_two_images_are_seen_as_three_are(few):
+    assert augment.test_views(only(test_views=0)) == []
+    view = augment.test_views(Config())[0]
+    np.testing.assert_array_equal(view(few.images[:2]), view(few.images[:3])[:2])

@@ -47,7 +47,7 @@ def test_they_are_as_described():
     assert set(baselines.CLAIMS) == set(BASELINES)
     for config in BASELINES.values():
         assert (config.epochs, config.optimizer, config.learning_rate, config.decay) == (10, "adam", 1e-3, 1)
-        assert (config.rotation > 0) == (config.recipe == "mlp") and config.test_shift == 0
+        assert (config.rotation > 0) == (config.recipe == "mlp") and config.test_views == 0
     assert (REFERENCE.members, REFERENCE.epochs, REFERENCE.holdout, REFERENCE.decay) == (15, 45, 0.1, 0.95)
     kaggle = build_model(RECIPES["kaggle-cnn"])
     kinds = [type(layer).__name__ for layer in kaggle.layers[2:]]

@@ -10,9 +10,9 @@ from tests.finished_run import finished_run
 
 @pytest.fixture
 def two(tmp_path):
-    """Two made-up runs on the sample that misread other rows; one without shifts and with a fold more."""
+    """Two made-up runs on the sample that misread other rows; one without views and with a fold more."""
     _, first, _ = finished_run(tmp_path, "a", {(4, 9): 5})
-    folders, second, digits = finished_run(tmp_path, "b", {(7, 1): 3}, shift=0, repeats=2)
+    folders, second, digits = finished_run(tmp_path, "b", {(7, 1): 3}, views=0, repeats=2)
     return folders, first, second, digits
 
 
@@ -22,7 +22,7 @@ def test_a_blend_averages_its_parents_and_is_a_run_of_its_own(two):
     arrays = [run.read_arrays("probabilities.npz") for run in (first, second, made)]
     np.testing.assert_allclose(arrays[2]["out_of_fold"], (arrays[0]["out_of_fold"] + arrays[1]["out_of_fold"]) / 2,
                                atol=1e-6)  # fmt: skip
-    assert made.complete and made.config.recipe == "blend" and made.config.test_shift == 1
+    assert made.complete and made.config.recipe == "blend" and made.config.test_views == 0.5
     scores, labels = made.read_json("scores.json"), digits.train.labels
     assert scores["out_of_fold"]["accuracy"] == scoring.accuracy(labels, arrays[2]["out_of_fold"][1])
     assert scores["true_accuracy"] == scoring.accuracy(digits.answers, arrays[2]["test"][1])

@@ -13,7 +13,7 @@ from competition.folds import plan_members
 from competition.resuming import open_run
 from competition.runs import MemberResult
 
-SETTINGS = Config(folds=2, repeats=3, teachers=2, test_shift=1)
+SETTINGS = Config(folds=2, repeats=3, teachers=2)
 
 
 class Engine:
@@ -51,7 +51,7 @@ def train(tmp_path, few):
 
 
 def test_members_are_taught_by_those_that_never_saw_their_valid_rows(train):
-    """The last repeat's: of each fold by the two teachers of that fold, by their mean, over shifts."""
+    """The last repeat's: of each fold by the two teachers of that fold, by their mean, over views."""
     start, _ = train
     engine = Engine()
     results = start(engine)

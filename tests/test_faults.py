@@ -21,7 +21,7 @@ from competition.submission import write_submission
 from tests.test_runs import IDENTITY, RESULT
 
 MANIFEST = {"identity": IDENTITY, "source": "kaggle", "hardware": "2 cores"}
-TINY = Config(folds=2, epochs=3, batch_size=32, width=0.25, stop_fraction=0.1, test_shift=0)
+TINY = Config(folds=2, epochs=3, batch_size=32, width=0.25, stop_fraction=0.1, test_views=0)
 
 
 @pytest.fixture

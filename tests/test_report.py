@@ -64,10 +64,10 @@ def test_suspected_labels_are_listed_with_their_rows(made):
 
 def test_without_cleanlab_the_section_says_how_to_install_it(tmp_path, monkeypatch):
     monkeypatch.setattr(report.importlib.util, "find_spec", lambda name: None)
-    folders, run, digits = finished_run(tmp_path, misread={}, shift=0)
+    folders, run, digits = finished_run(tmp_path, misread={}, views=0)
     page = report.make_report(folders, run, digits).read_text("utf-8")
     assert "pip install cleanlab" in page and not (run.path / "suspected_labels.csv").exists()
-    assert "No row was misread" in page and "no test-time shifts" in page
+    assert "No row was misread" in page and "no test-time views" in page
 
 
 def test_a_plain_split_shows_the_rows_that_were_asked(tmp_path):
