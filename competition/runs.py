@@ -12,7 +12,6 @@ config, so opening a run executes nothing from it; what is read has the form tha
 import dataclasses
 import json
 import math
-import subprocess
 import zipfile
 from dataclasses import dataclass
 from hashlib import sha256
@@ -24,7 +23,7 @@ import numpy as np
 from competition import files, forms
 from competition.config import Config
 from competition.errors import CompetitionError
-from competition.folders import PACKAGE, ROOT, Folders
+from competition.folders import Folders
 
 
 @dataclass(frozen=True)
@@ -251,20 +250,3 @@ def find_run(folders: Folders, name: str | None = None) -> Run:
             f"A complete run in {folders.submissions} is needed. Received: none. Next: `make train`."
         )
     return complete[-1]
-
-
-def sources_sha256() -> str:
-    """One hash of the package's own source files."""
-    digest = sha256()
-    for path in sorted(PACKAGE.glob("*.py")):
-        digest.update(f"{path.name} {files.sha256_of(path)}\n".encode())
-    return digest.hexdigest()
-
-
-def git_commit() -> str | None:
-    """The commit the package is at, with `+` when files differ from it; None outside git."""
-    command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty=+", "--abbrev=12", "--exclude=*"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        return None

@@ -11,7 +11,7 @@ from competition.folders import PACKAGE, ROOT
 FLOORS = (
     ("errors", "config", "scoring", "files", "forms", "folders", "kaggle_failures"),
     ("digits", "folds", "augment", "submission", "runs", "kaggle_cli", "device", "models", "stopping", "progress",
-     "pictures", "mnist", "flags"),
+     "pictures", "mnist", "flags", "sources"),
     ("training", "engines", "cluster", "data", "history", "resuming", "kernel", "figures", "page", "saved_model"),
     ("ensemble", "provenance", "remote", "report", "compare", "predict"),
     ("pipeline", "leaderboard"),

@@ -8,6 +8,7 @@ from competition.config import Config
 from competition.errors import CompetitionError
 from competition.folders import Folders
 from competition.runs import MemberResult
+from competition.sources import sources_sha256
 
 RESULT = MemberResult(
     valid=np.full((2, 3, 10), 0.1, np.float32),
@@ -120,8 +121,8 @@ def test_a_pickle_in_a_run_is_not_executed(folders):
 
 
 def test_the_hash_of_the_sources_sees_every_module(tmp_path, monkeypatch):
-    monkeypatch.setattr(runs, "PACKAGE", tmp_path)
+    monkeypatch.setattr("competition.sources.PACKAGE", tmp_path)
     (tmp_path / "a.py").write_text("1")
-    before = runs.sources_sha256()
+    before = sources_sha256()
     (tmp_path / "b.py").write_text("")
-    assert runs.sources_sha256() != before
+    assert sources_sha256() != before
