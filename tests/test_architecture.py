@@ -9,7 +9,7 @@ import pytest
 from competition.folders import PACKAGE, ROOT
 
 FLOORS = (
-    ("errors", "config", "scoring", "files", "forms", "folders", "kaggle_failures"),
+    ("errors", "config", "scoring", "files", "forms", "folders", "kaggle_failures", "unpacking"),
     ("digits", "folds", "augment", "submission", "runs", "kaggle_cli", "device", "models", "stopping", "progress",
      "pictures", "mnist", "flags", "sources"),
     ("training", "engines", "cluster", "data", "history", "resuming", "kernel", "figures", "page", "saved_model"),
