@@ -9,11 +9,10 @@ Somebody else may have made the folder. Arrays are read with allow_pickle=False 
 config, so opening a run executes nothing from it; what is read has the form that its readers count on.
 """
 
-import dataclasses
 import json
 import math
 import zipfile
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import TextIO
@@ -55,7 +54,7 @@ class Run:
     """
 
     path: Path
-    lock: TextIO | None = dataclasses.field(default=None, compare=False, repr=False)
+    lock: TextIO | None = field(default=None, compare=False, repr=False)
 
     @property
     def name(self) -> str:
@@ -115,9 +114,8 @@ class Run:
         """
         arrays = self.read_arrays("probabilities.npz")
         out_of_fold, test = arrays.get("out_of_fold"), arrays.get("test")
-        if not (
-            forms.are_probabilities(out_of_fold, train_rows, gaps=True) and forms.are_probabilities(test, test_rows)
-        ):
+        fits = forms.are_probabilities(out_of_fold, train_rows, gaps=True)
+        if not (fits and forms.are_probabilities(test, test_rows)):
             raise CompetitionError(
                 f"{self.path}/probabilities.npz must hold those of each row. Received: other arrays. "
                 "Next: `make train NEW=1`."
@@ -228,7 +226,7 @@ def list_runs(folders: Folders) -> list[Run]:
 
 def settings_of(config: Config) -> dict:
     """The config as JSON keeps it."""
-    return dataclasses.asdict(config)
+    return asdict(config)
 
 
 def find_run(folders: Folders, name: str | None = None) -> Run:
