@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from competition import history, resuming, runs
+from competition import files, history, resuming, runs
 from competition.config import Config
 from competition.errors import CompetitionError
 from competition.folders import Folders
@@ -96,6 +96,15 @@ def test_recording_copies_the_row_with_a_remark(folders):
     history.add_to_record(folders, run.name, 'second, "quoted"')
     lines = folders.record.read_text().splitlines()
     assert len(lines) == 2 and lines[0].endswith(",remark") and lines[1].endswith(',"second, ""quoted"""')
+
+
+def test_a_table_that_names_a_column_twice_is_refused(tmp_path):
+    table = tmp_path / "history.csv"
+    table.write_text("run,score,seconds\na,0.99,1\n")
+    assert files.read_table(table) == [{"run": "a", "score": "0.99", "seconds": "1"}]
+    table.write_text("run,score,score\na,0.99,1\n")  # a dict would hold one of the two
+    with pytest.raises(CompetitionError, match=r"history.csv must be a CSV file. Received: a column twice. Next: mend"):
+        files.read_table(table)
 
 
 def test_runs_that_are_not_there_are_said(folders):
