@@ -72,6 +72,11 @@ def test_only_some_modules_import_keras(module):
     assert "tensorflow" not in outside or module == "device"
 
 
+@pytest.mark.parametrize("module", FLOOR)
+def test_a_module_is_read_in_one_sitting(module):
+    assert len((PACKAGE / f"{module}.py").read_text().splitlines()) <= 250
+
+
 def test_only_folders_knows_the_projects_folders():
     for module in FLOOR:
         text = (PACKAGE / f"{module}.py").read_text()
