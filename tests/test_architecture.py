@@ -20,19 +20,8 @@ FLOORS = (
 )  # fmt: skip
 FLOOR = {module: number for number, modules in enumerate(FLOORS) for module in modules}
 # These, or what they import, load Keras.
-KERAS = {
-    "device",
-    "models",
-    "stopping",
-    "mnist",
-    "training",
-    "engines",
-    "cluster",
-    "saved_model",
-    "ensemble",
-    "predict",
-}
-KERAS |= {"pipeline", "baselines", "blend"}
+KERAS = {"device", "models", "stopping", "mnist", "training", "engines", "cluster", "saved_model", "ensemble"}
+KERAS |= {"predict", "pipeline", "baselines", "blend"}
 # `config` raises CompetitionError, and files of floor 0 may use that one name.
 BASEMENT = "errors"
 
