@@ -27,7 +27,7 @@ from tqdm import tqdm
 
 from competition.device import claim_gpu, versions
 from competition.errors import CompetitionError
-from competition.runs import sources_sha256
+from competition.sources import sources_sha256
 
 PATIENCE = 10  # seconds that a scheduler may take to answer
 TRANSFER = 120  # seconds that data or a result may take from machine to machine

@@ -11,10 +11,11 @@ from tqdm import tqdm
 
 from competition import files, kaggle_cli, mnist
 from competition.config import MNIST
-from competition.digits import Digits, content_hash, read_digits, zip_entry
+from competition.digits import Digits, content_hash, read_digits
 from competition.errors import CompetitionError
 from competition.folders import SAMPLE, Folders
 from competition.kaggle_failures import COMPETITION, RULES, found_credentials
+from competition.unpacking import zip_entry
 
 ROOM = 150 << 20  # bytes: the zip and its CSVs
 MNIST_FILES = "mnist_train.csv", "mnist_test.csv"

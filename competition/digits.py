@@ -6,13 +6,10 @@ file read again, slowly, to say which row and column is wrong.
 
 import codecs
 import csv
-import gzip
 import hashlib
 import io
 import sys
 import warnings
-import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,11 +18,9 @@ import pandas as pd
 
 from competition import files
 from competition.errors import CompetitionError
+from competition.unpacking import read_file, refusal, unpacked
 
 PIXELS = [f"pixel{i}" for i in range(784)]
-LARGEST = 256 << 20  # bytes of one CSV, unpacked; train.csv has 77 million
-_DAMAGED = (OSError, EOFError, ValueError, RuntimeError, zipfile.BadZipFile, zlib.error, NotImplementedError)
-GET_DATA = "`make data` brings the competition's files"
 
 # sha256 of the parsed content (see `content_hash`): what pixels and labels are, whatever the file's line ends.
 KNOWN_CONTENT = {
@@ -73,20 +68,11 @@ def read_digits(path: Path, labelled: bool, cache: Path | None = None, header: b
         CompetitionError: the file is missing, unreadable or breaks a rule. Nothing is written then.
     """
     name = "train.csv" if labelled else "test.csv"
-    try:
-        raw = path.read_bytes()
-    except FileNotFoundError:
-        raise CompetitionError(f"{path} must be a file. Received: nothing there. Next: {GET_DATA}.") from None
-    except IsADirectoryError:
-        raise CompetitionError(f"{path} must be a file. Received: a folder. Next: {GET_DATA}.") from None
-    except OSError as error:
-        raise CompetitionError(
-            f"{path} must be readable. Received: {error.strerror}. Next: chmod u+r {path}."
-        ) from None
+    raw = read_file(path)
     key = hashlib.sha256(raw).hexdigest() + ("-train" if labelled else "-test") + "-bare" * (not header)
     cached = _from_cache(cache, key, labelled)
     if cached is None:
-        text = _unpacked(path, raw, name)
+        text = unpacked(path, raw, name)
         images, labels = _parse(path, text if header else _with_header(text), labelled)
         cached = _to_cache(cache, key, images, labels)
     images, labels, sha256 = cached
@@ -101,57 +87,12 @@ def content_hash(images, labels) -> str:
     return digest.hexdigest()
 
 
-def zip_entry(path: Path, raw: bytes, name: str) -> bytes:
-    """One file out of Kaggle's zip, with nothing unpacked anywhere.
-
-    Args:
-        path: the zip's name, for messages.
-        raw: the zip's bytes.
-        name: which entry, at the top of the zip.
-
-    Raises:
-        CompetitionError: not a zip, damaged, without the entry, holding a name that would escape the
-            folder it is unpacked in, or larger than the competition's files can be.
-    """
-    try:
-        with zipfile.ZipFile(io.BytesIO(raw)) as archive:
-            for entry in archive.namelist():
-                if entry.startswith(("/", "\\")) or ".." in Path(entry.replace("\\", "/")).parts or ":" in entry:
-                    raise _refusal(path, "a zip entry must stay in its folder", repr(entry[:60]))
-            if name not in archive.namelist():
-                raise _refusal(path, f"the zip must hold {name}", "a zip without it")
-            with archive.open(name) as file:
-                return _bounded(path, file)
-    except _DAMAGED as error:
-        raise _refusal(path, "the zip must be whole", str(error) or type(error).__name__) from None
-
-
-def _unpacked(path: Path, raw: bytes, name: str) -> bytes:
-    """The bytes of the CSV inside what was read."""
-    if raw[:4] == b"PK\x03\x04" or path.suffix == ".zip":
-        return zip_entry(path, raw, name)
-    if raw[:2] == b"\x1f\x8b":
-        try:
-            return _bounded(path, gzip.GzipFile(fileobj=io.BytesIO(raw)))
-        except _DAMAGED as error:
-            raise _refusal(path, "the gzip file must be whole", str(error) or type(error).__name__) from None
-    return raw
-
-
 def _with_header(text: bytes) -> bytes:
     """The CSV with Kaggle's header in place of its own, or of none."""
     text = text.removeprefix(codecs.BOM_UTF8)
     first, _, rest = text.partition(b"\n")
     named = not all(value.strip(b' "\r').isdigit() for value in first.split(b",")[:2])
     return ",".join(["label", *PIXELS]).encode() + b"\n" + (rest if named else text)
-
-
-def _bounded(path: Path, file) -> bytes:
-    """All of a decompressed file, unless it is a bomb."""
-    text = file.read(LARGEST + 1)
-    if len(text) > LARGEST:
-        raise _refusal(path, f"a CSV of this competition has at most {LARGEST >> 20} MiB", "a larger one")
-    return text
 
 
 def _parse(path: Path, text: bytes, labelled: bool):
@@ -168,7 +109,7 @@ def _parse(path: Path, text: bytes, labelled: bool):
     except Exception as error:
         raise _explained(path, text, error) from None
     if not len(frame):
-        raise _refusal(path, "the file must have rows", "a header alone")
+        raise refusal(path, "the file must have rows", "a header alone")
     # One row of 785 columns is 785 small arrays in pandas: by name, into one block.
     images = np.ascontiguousarray(frame[PIXELS].to_numpy()).reshape(-1, 28, 28, 1)
     if "label" not in columns:
@@ -176,33 +117,33 @@ def _parse(path: Path, text: bytes, labelled: bool):
     labels = frame["label"].to_numpy().astype(np.int64)
     if labels.max() > 9:
         row = int(np.argmax(labels > 9))
-        raise _refusal(path, "a label is a digit 0…9", f"{labels[row]} in row {row + 1}")
+        raise refusal(path, "a label is a digit 0…9", f"{labels[row]} in row {row + 1}")
     return images, labels
 
 
 def _checked_header(path: Path, text: bytes, labelled: bool) -> list[str]:
     if not text.strip():
-        raise _refusal(path, "the file must have a header and rows", "an empty file")
+        raise refusal(path, "the file must have a header and rows", "an empty file")
     first = text[: 1 << 16].splitlines()[0]
     try:
         columns = [name.strip() for name in next(csv.reader([first.decode("utf-8-sig")]))]
     except (UnicodeDecodeError, csv.Error, StopIteration):
-        raise _refusal(path, "the file must be text in Kaggle's CSV format", "binary data") from None
+        raise refusal(path, "the file must be text in Kaggle's CSV format", "binary data") from None
     wanted = (["label"] if labelled else []) + PIXELS
     rule = f"the header must be {'label,' if labelled else ''}pixel0,…,pixel783"
     if not set(columns) & {"label", *PIXELS}:
-        raise _refusal(path, rule, f"the first line {first[:40].decode('utf-8', 'replace')!r}…")
+        raise refusal(path, rule, f"the first line {first[:40].decode('utf-8', 'replace')!r}…")
     if not labelled and "label" in columns:
-        raise _refusal(path, "test data has no labels", "a column 'label': is this train.csv?")
+        raise refusal(path, "test data has no labels", "a column 'label': is this train.csv?")
     if labelled and "label" not in columns:
-        raise _refusal(path, "training data has labels", "no column 'label': is this test.csv?")
+        raise refusal(path, "training data has labels", "no column 'label': is this test.csv?")
     for problem, names in (
         ("no column", [name for name in wanted if name not in columns]),
         ("the repeated column", sorted({name for name in columns if columns.count(name) > 1})),
         ("the unknown column", [name for name in columns if name not in wanted]),
     ):
         if names:
-            raise _refusal(path, rule, f"{problem} {names[0]!r}" + f" and {len(names) - 1} more" * (len(names) > 1))
+            raise refusal(path, rule, f"{problem} {names[0]!r}" + f" and {len(names) - 1} more" * (len(names) > 1))
     return columns
 
 
@@ -214,20 +155,16 @@ def _explained(path: Path, text: bytes, error: Exception) -> CompetitionError:
         header = [name.strip() for name in next(lines)]
         for row, values in enumerate((line for line in lines if line), start=1):
             if len(values) != len(header):
-                return _refusal(path, f"each row has {len(header)} values", f"{len(values)} in row {row}")
+                return refusal(path, f"each row has {len(header)} values", f"{len(values)} in row {row}")
             for name, value in zip(header, values, strict=True):
                 if not (value.strip().isdecimal() and int(value) <= 255):
                     received = repr(value[:20]) if value.strip() else "a blank"
-                    return _refusal(path, rule, f"{received} in row {row}, column {name}")
+                    return refusal(path, rule, f"{received} in row {row}, column {name}")
     except UnicodeDecodeError:
-        return _refusal(path, "the file must be text in Kaggle's CSV format", "binary data")
+        return refusal(path, "the file must be text in Kaggle's CSV format", "binary data")
     except (csv.Error, ValueError) as problem:
-        return _refusal(path, rule, str(problem))
-    return _refusal(path, rule, " ".join(str(error).split()))
-
-
-def _refusal(path: Path, rule: str, received: str) -> CompetitionError:
-    return CompetitionError(f"{path}: {rule}. Received: {received}. Next: {GET_DATA}; see README, Troubleshooting.")
+        return refusal(path, rule, str(problem))
+    return refusal(path, rule, " ".join(str(error).split()))
 
 
 def _from_cache(cache: Path | None, key: str, labelled: bool):

@@ -225,27 +225,22 @@ def _executable() -> str:
     next_step = f"Next: {sys.executable} -m pip install --upgrade kaggle"
     if command is None:
         raise CompetitionError(f"{rule}. Received: none. {next_step}.")
-    found = _version(command) if command != str(beside) else _installed_version()
-    if found and tuple(map(int, found.split(".")[:3])) < OLDEST:
-        raise CompetitionError(f"{rule}. Received: {found} at {command}. {next_step}.")
+    said = _said_version(command) if command != str(beside) else _installed_version()
+    found = re.search(r"\d+\.\d+(\.\d+)?", said)
+    if found and tuple(map(int, found[0].split("."))) < OLDEST:
+        raise CompetitionError(f"{rule}. Received: {found[0]} at {command}. {next_step}.")
     return command
 
 
 def _installed_version() -> str:
     try:
-        return _digits(version("kaggle"))
+        return version("kaggle")
     except PackageNotFoundError:
         return ""
 
 
-def _version(command: str) -> str:
+def _said_version(command: str) -> str:
     try:
-        done = subprocess.run([command, "--version"], capture_output=True, text=True, timeout=60)
+        return subprocess.run([command, "--version"], capture_output=True, text=True, timeout=60).stdout
     except (OSError, subprocess.TimeoutExpired):
         return ""
-    return _digits(done.stdout)
-
-
-def _digits(text: str) -> str:
-    found = re.search(r"\d+\.\d+(\.\d+)?", text)
-    return found[0] if found else ""

@@ -7,6 +7,7 @@ from competition import data, ensemble, history, resuming, runs, scoring
 from competition.config import BASELINES, Config, choose_config
 from competition.device import Setup, describe
 from competition.folders import Folders
+from competition.sources import git_commit, sources_sha256
 from competition.submission import check_submission, write_submission
 
 
@@ -84,12 +85,12 @@ def manifest_of(config: Config, digits: data.Data, setup: Setup) -> dict:
         "identity": {
             "settings": runs.settings_of(config),
             "data": [digits.train.sha256, digits.test.sha256],
-            "package sources": runs.sources_sha256(),
+            "package sources": sources_sha256(),
             "libraries": described["versions"],
             **asdict(setup),
         },
         "source": digits.source,
-        "commit": runs.git_commit(),
+        "commit": git_commit(),
         **described,
     }
 

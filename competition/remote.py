@@ -15,6 +15,7 @@ from competition.errors import CompetitionError
 from competition.folders import Folders
 from competition.kaggle_failures import KaggleError
 from competition.runs import Run
+from competition.sources import sources_sha256
 
 POLL = 30  # seconds between two looks at the kernel
 PATIENCE = 13 * 3600  # seconds; Kaggle itself ends a kernel after 12 hours
@@ -65,7 +66,7 @@ def push(packed: Path) -> Pushed:
         kernel = json.loads((packed / "kernel-metadata.json").read_text("utf-8"))["id"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CompetitionError(f"{packed} must hold a packed kernel. Received: {error}. Next: `make kernel`.") from None
-    started, sources = time.time(), runs.sources_sha256()
+    started, sources = time.time(), sources_sha256()
     version, url = kaggle_cli.push_kernel(packed)
     return Pushed(kernel, version, url, sources, started)
 

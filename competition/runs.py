@@ -9,12 +9,10 @@ Somebody else may have made the folder. Arrays are read with allow_pickle=False 
 config, so opening a run executes nothing from it; what is read has the form that its readers count on.
 """
 
-import dataclasses
 import json
 import math
-import subprocess
 import zipfile
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import TextIO
@@ -24,7 +22,7 @@ import numpy as np
 from competition import files, forms
 from competition.config import Config
 from competition.errors import CompetitionError
-from competition.folders import PACKAGE, ROOT, Folders
+from competition.folders import Folders
 
 
 @dataclass(frozen=True)
@@ -56,7 +54,7 @@ class Run:
     """
 
     path: Path
-    lock: TextIO | None = dataclasses.field(default=None, compare=False, repr=False)
+    lock: TextIO | None = field(default=None, compare=False, repr=False)
 
     @property
     def name(self) -> str:
@@ -116,9 +114,8 @@ class Run:
         """
         arrays = self.read_arrays("probabilities.npz")
         out_of_fold, test = arrays.get("out_of_fold"), arrays.get("test")
-        if not (
-            forms.are_probabilities(out_of_fold, train_rows, gaps=True) and forms.are_probabilities(test, test_rows)
-        ):
+        fits = forms.are_probabilities(out_of_fold, train_rows, gaps=True)
+        if not (fits and forms.are_probabilities(test, test_rows)):
             raise CompetitionError(
                 f"{self.path}/probabilities.npz must hold those of each row. Received: other arrays. "
                 "Next: `make train NEW=1`."
@@ -229,7 +226,7 @@ def list_runs(folders: Folders) -> list[Run]:
 
 def settings_of(config: Config) -> dict:
     """The config as JSON keeps it."""
-    return dataclasses.asdict(config)
+    return asdict(config)
 
 
 def find_run(folders: Folders, name: str | None = None) -> Run:
@@ -251,20 +248,3 @@ def find_run(folders: Folders, name: str | None = None) -> Run:
             f"A complete run in {folders.submissions} is needed. Received: none. Next: `make train`."
         )
     return complete[-1]
-
-
-def sources_sha256() -> str:
-    """One hash of the package's own source files."""
-    digest = sha256()
-    for path in sorted(PACKAGE.glob("*.py")):
-        digest.update(f"{path.name} {files.sha256_of(path)}\n".encode())
-    return digest.hexdigest()
-
-
-def git_commit() -> str | None:
-    """The commit the package is at, with `+` when files differ from it; None outside git."""
-    command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty=+", "--abbrev=12", "--exclude=*"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        return None

@@ -21,12 +21,7 @@ from competition.errors import CompetitionError
 from competition.models import build_model, with_plain_layers
 
 LARGEST = 256 << 20  # bytes of one model's weights; the largest of ours take 3 million
-SILENT = {
-    "InputLayer",
-    "Rescaling",
-    "Dropout",
-    "Softmax",
-}  # without weights; they may be missing
+SILENT = {"InputLayer", "Rescaling", "Dropout", "Softmax"}  # without weights; they may be missing
 SHAPING = ("filters", "units", "kernel_size", "strides", "padding", "pool_size")
 
 

@@ -12,6 +12,7 @@ from competition import digits, history, kaggle_cli, kaggle_failures, leaderboar
 from competition.__main__ import main
 from competition.config import Config
 from competition.folders import Folders
+from competition.sources import sources_sha256
 from competition.submission import write_submission
 from tests.kaggle_server import KaggleServer
 
@@ -63,7 +64,7 @@ class World:
             "settings": {},
             "precision": "float32",
             "data": [TRAIN, TEST],
-            "package sources": runs.sources_sha256(),
+            "package sources": sources_sha256(),
         }
         run.write_json("config.json", runs.settings_of(Config(folds=2)))
         run.write_json(

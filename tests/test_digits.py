@@ -168,7 +168,7 @@ def test_unreadable_permissions(tmp_path, monkeypatch):
 
 
 def test_a_zip_bomb_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("competition.digits.LARGEST", 1 << 20)
+    monkeypatch.setattr("competition.unpacking.LARGEST", 1 << 20)
     for content in (as_zip(bytes(2 << 20)), gzip.compress(bytes(2 << 20))):
         with pytest.raises(CompetitionError, match="a larger one"):
             read(tmp_path, content)

@@ -1,9 +1,11 @@
 """What can go wrong around a run: each ends in a clear line, with nothing half-written, and the run goes on."""
 
 import os
+import re
 import resource
 import subprocess
 import sys
+import zipfile
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -81,15 +83,44 @@ def test_a_folder_that_cannot_be_written_is_said(tmp_path):
         files.write(tmp_path / "file" / "a.json", "{}")
 
 
-@pytest.mark.skipif(os.getuid() == 0, reason="root may write anywhere")
-def test_a_read_only_folder_is_said(folders):
-    run = start(folders)
-    run.path.chmod(0o500)
-    try:
-        with pytest.raises(CompetitionError, match=r"leave to write. Received: Permission denied"):
-            run.write_json("scores.json", {})
-    finally:
-        run.path.chmod(0o700)
+# Root may write anywhere; having given up its capabilities, only where a folder's mode says so, like anybody else.
+UNPRIVILEGED = """
+import ctypes, runpy
+# capabilities(7), version 3: of this process; none of any kind
+assert ctypes.CDLL(None).capset((ctypes.c_uint32 * 2)(0x20080522), (ctypes.c_uint32 * 6)()) == 0
+runpy.run_module("competition", run_name="__main__", alter_sys=True)
+"""
+NO_LEAVE = r"There must be room in .*, and leave to write. Received: Permission denied, for {}. Next: "
+NO_RUNS = r"Runs are kept in .*. Received: Permission denied. Next: --submissions"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="capabilities are Linux's")
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    (
+        ("data --submissions other --input", NO_LEAVE.format("train.csv")),
+        ("kernel --username a --into", NO_LEAVE.format("kernel.ipynb")),
+        pytest.param("train --source sample --submissions", NO_RUNS, marks=pytest.mark.slow),  # it loads TensorFlow
+    ),
+    ids=("data", "kernel", "train"),
+)
+def test_a_read_only_folder_is_said_and_stays_as_it_was(tmp_path, arguments, said):
+    shut = tmp_path / "shut"
+    shut.mkdir()
+    with zipfile.ZipFile(shut / "digit-recognizer.zip", "w") as archive:
+        for name in ("train.csv", "test.csv", "sample_submission.csv"):
+            archive.writestr(name, "1")
+    shut.chmod(0o555)
+    done = subprocess.run(
+        [sys.executable, "-c", UNPRIVILEGED, *arguments.split(), str(shut)],
+        env={**os.environ, "PYTHONPATH": str(ROOT)}, cwd=tmp_path, capture_output=True, text=True, timeout=600,
+    )  # fmt: skip
+    assert done.returncode == 1, done
+    *before, last = done.stderr.splitlines()
+    assert re.match(f"Error: {said}", last), done.stderr
+    assert all(line.startswith("Without a cache. ") for line in before), done.stderr
+    assert [path.name for path in shut.iterdir()] == ["digit-recognizer.zip"]
+    assert [path.name for path in tmp_path.iterdir()] == ["shut"]
 
 
 # One process a run

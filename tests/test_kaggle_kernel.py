@@ -5,9 +5,10 @@ import time
 
 import pytest
 
-from competition import remote, runs
+from competition import remote
 from competition.errors import CompetitionError
 from competition.folders import Folders
+from competition.sources import sources_sha256
 from tests import kaggle_world
 from tests.kaggle_world import World
 
@@ -111,7 +112,7 @@ def test_outputs_that_are_not_this_versions(world: World, what):
     files = ran(world, "20260101-000000-fast" if what == "old version" else None)
     names = {name.rpartition("/")[2]: name for name in files}
     if what == "old package":
-        files[names["manifest.json"]] = files[names["manifest.json"]].replace(runs.sources_sha256().encode(), b"old")
+        files[names["manifest.json"]] = files[names["manifest.json"]].replace(sources_sha256().encode(), b"old")
     if what == "no run":
         files = {name: content for name, content in files.items() if "/" not in name}
     if what == "damaged":

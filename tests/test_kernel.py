@@ -22,6 +22,7 @@ import pytest
 from competition import kernel, runs
 from competition.errors import CompetitionError
 from competition.folders import PACKAGE, ROOT, SAMPLE, Folders
+from competition.sources import sources_sha256
 from competition.submission import check_submission
 from tests.conftest import lacking
 
@@ -408,7 +409,7 @@ def test_it_runs_in_kaggles_image(kaggle_image, tmp_path, temporary, kind, layou
     versions = run.manifest["versions"]
     known = dict(line.split("==") for line in CONSTRAINTS.read_text().splitlines() if "==" in line)
     assert versions["python"].startswith("3.12.") and all(versions[name] == known[name] for name in ("keras", "numpy"))
-    assert run.manifest["identity"]["package sources"] == runs.sources_sha256()
+    assert run.manifest["identity"]["package sources"] == sources_sha256()
     assert run.read_json("scores.json")["out_of_fold"]["accuracy"] > 0.9
     if kind == "notebook":
         check_executed(elsewhere / "executed.ipynb", run)

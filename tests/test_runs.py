@@ -3,11 +3,12 @@ import json
 import numpy as np
 import pytest
 
-from competition import history, resuming, runs
+from competition import files, history, resuming, runs
 from competition.config import Config
 from competition.errors import CompetitionError
 from competition.folders import Folders
 from competition.runs import MemberResult
+from competition.sources import sources_sha256
 
 RESULT = MemberResult(
     valid=np.full((2, 3, 10), 0.1, np.float32),
@@ -97,6 +98,15 @@ def test_recording_copies_the_row_with_a_remark(folders):
     assert len(lines) == 2 and lines[0].endswith(",remark") and lines[1].endswith(',"second, ""quoted"""')
 
 
+def test_a_table_that_names_a_column_twice_is_refused(tmp_path):
+    table = tmp_path / "history.csv"
+    table.write_text("run,score,seconds\na,0.99,1\n")
+    assert files.read_table(table) == [{"run": "a", "score": "0.99", "seconds": "1"}]
+    table.write_text("run,score,score\na,0.99,1\n")  # a dict would hold one of the two
+    with pytest.raises(CompetitionError, match=r"history.csv must be a CSV file. Received: a column twice. Next: mend"):
+        files.read_table(table)
+
+
 def test_runs_that_are_not_there_are_said(folders):
     with pytest.raises(CompetitionError, match="Received: none"):
         runs.find_run(folders)
@@ -120,8 +130,8 @@ def test_a_pickle_in_a_run_is_not_executed(folders):
 
 
 def test_the_hash_of_the_sources_sees_every_module(tmp_path, monkeypatch):
-    monkeypatch.setattr(runs, "PACKAGE", tmp_path)
+    monkeypatch.setattr("competition.sources.PACKAGE", tmp_path)
     (tmp_path / "a.py").write_text("1")
-    before = runs.sources_sha256()
+    before = sources_sha256()
     (tmp_path / "b.py").write_text("")
-    assert runs.sources_sha256() != before
+    assert sources_sha256() != before
