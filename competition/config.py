@@ -28,12 +28,12 @@ class Config:
     patience: int = 5  # epochs in a row clearly worse there than the best before training stops; 0: it never does
 
     # Model
-    architecture: str = "fine"  # a name in models.ARCHITECTURES, or several by commas: each repeat takes the next
+    architecture: str = "pooled"  # a name in models.ARCHITECTURES, or several by commas: each repeat takes the next
     width: float = 1.0  # factor on every layer's channels
     dropout: float = 0.3  # fraction of the last features, while training; of hidden ones too where a network says so
 
     # Training
-    epochs: int = 17
+    epochs: int = 19
     batch_size: int = 256  # images
     optimizer: str = "muon"  # or "adam", as Keras has it
     learning_rate: float = 6e-3  # at its peak
