@@ -58,7 +58,7 @@ test: lint  ## lint and the tests, under 3 minutes
 test-all: lint  ## everything that CI runs, under 30 minutes
 	@$(PYTHON) -m pytest -m "slow or not slow" $(ARGS)
 
-bench: $(SETUP)  ## measure reading, augmentation, the training step, members side by side and determinism, as ratios
+bench: $(SETUP)  ## measure reading, augmentation, steps, members side by side, determinism and memory
 	@$(PYTHON) -m tests.bench $(ARGS)
 
 soak: $(SETUP)  ## kill a small run 100 times, and compare what it ends with (ARGS="kills seed")

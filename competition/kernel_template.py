@@ -114,23 +114,24 @@ show_digits("augmentation", [images[0], *variants], [f"{labels[0]} as it is", *[
 # then asked about that one.
 
 # %%
-learned, asked = folds.plan_members(config, labels)[0].rows
+member = folds.plan_members(config, labels)[0]
+learned, asked = member.rows
 print(f"{config.members} networks; the first learns from {len(learned)} digits, {len(asked)} test it.")
 
 # %% [markdown]
 # ## 3. The network
-# A small convolutional network, in the package's own words:
+# A small convolutional network (of several kinds, where the recipe mixes them, the first), in the package's own words:
 
 # %%
 setup = choose_setup()
-print(inspect.getsource(ARCHITECTURES[config.architecture]))
+print(inspect.getsource(ARCHITECTURES[member.config.architecture]))
 prepare(setup, config.seed)
-build_model(config).summary()
+build_model(member.config).summary()
 
 # %% [markdown]
 # ## 4. Training
-# Each network trains with Adam and a learning rate that climbs, then falls to zero. Early stopping watches a small
-# slice of the network's own training rows; the fold that tests it chooses nothing.
+# Each network trains with the recipe's optimizer and a learning rate that climbs, then falls to zero. Early stopping
+# watches a small slice of the network's own training rows; the fold that tests it chooses nothing.
 
 # %%
 run = runs.find_run(folders, RUN) if RUN else pipeline.train(folders, setup, RECIPE, SETTINGS, SOURCE)

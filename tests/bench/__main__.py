@@ -1,7 +1,7 @@
 """`make bench`: everything that the README says about speed, measured side by side in one run.
 
-`make bench ARGS=reading` (or step, augmentation, members, determinism) measures one part. Ratios are what counts: the
-machine may be shared, its neighbours may change.
+`make bench ARGS=reading` (or step, augmentation, members, determinism, memory) measures one part. Ratios are what
+counts: the machine may be shared, its neighbours may change.
 """
 
 import importlib.util
@@ -170,6 +170,27 @@ def determinism():
               f"true accuracy {once[2]:.4f} against {first[2]:.4f}")  # fmt: skip
 
 
+def memory():
+    """What members leave behind in a process that trains them one after the other."""
+    peaks = {count: peak_memory(count) for count in (2, 30)}
+    few, many = peaks
+    print("\nPeak memory of a run on the sample, one process, one epoch a member")
+    for count, peak in peaks.items():
+        print(f"  {count} members: {peak / 1e3:.0f} MB")
+    print(f"  {(peaks[many] - peaks[few]) / (many - few) / 1e3:.1f} MB more for each further member")
+
+
+def peak_memory(members):
+    """In kB, of a whole run in one process."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "competition", "train", "--source", "sample", "--folds", str(members)]
+        command += ["--epochs", "1", "--jobs", "1", "--submissions", folder]
+        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
+        _, status, usage = os.wait4(process.pid, 0)
+        assert status == 0, f"the run ended with {status}"
+        return usage.ru_maxrss
+
+
 def train_four(*flags):
     """Seconds of the stage in which four members train, and the sum of their own."""
     members, _, _, seconds = trained(*flags)
@@ -205,6 +226,6 @@ def row(name, value, against, unit):
 
 if __name__ == "__main__":
     parts = {"reading": reading, "augmentation": augmentation, "step": step, "members": members}
-    parts["determinism"] = determinism
+    parts |= {"determinism": determinism, "memory": memory}
     for part in sys.argv[1:] or parts:
         parts[part]()
