@@ -35,7 +35,7 @@ def blend(folders: Folders, names: list[str]) -> runs.Run:
         out_of_fold=np.mean([answer.out_of_fold for answer in answers], axis=0, dtype=np.float64).astype(np.float32),
         test=np.mean([answer.test for answer in answers], axis=0, dtype=np.float64).astype(np.float32),
         variant=int(views > 0),
-        parts=[part for answer in answers for part in answer.parts],
+        parts=[(share / len(answers), *part) for answer in answers for share, *part in answer.parts],
     )
     if not len(scoring.judged(answer.out_of_fold[0])):
         raise _refusal("runs that were asked about other rows each", "runs that were trained with folds")

@@ -12,7 +12,7 @@ from competition.device import OUT_OF_MEMORY, Setup, hardware
 from competition.digits import Digits, content_hash
 from competition.engines import Engine, Tell, choose_processes
 from competition.errors import CompetitionError
-from competition.folds import Member, mean_seen_by, plan_members, seen_by
+from competition.folds import Member, exchangeable, plan_members, seen_by
 from competition.progress import Progress
 from competition.runs import MemberResult, Run
 from competition.training import failure, train_member
@@ -27,14 +27,14 @@ class Answer:
             it, none of which saw it; NaN where none was asked, as random splits may leave rows.
         test: float32 array (2, n_test, 10), averaged over all members.
         variant: which of the two the recipe submits.
-        parts: of each ensemble that was blended into this one (here itself alone) how many members an out-of-fold row
-            averages, and what each says of the test rows, float32 array (members, n_test, 10).
+        parts: groups of members that differ by chance alone; of each its share in the average, how many of it an
+            out-of-fold row averages, and what each says of the test rows, float32 array (members, n_test, 10).
     """
 
     out_of_fold: np.ndarray
     test: np.ndarray
     variant: int
-    parts: list[tuple[float, np.ndarray]]
+    parts: list[tuple[float, float, np.ndarray]]
 
 
 @dataclass(frozen=True)
@@ -172,21 +172,16 @@ def taught(member: Member, teachers: list[Member], results: dict[str, MemberResu
 def combine(config: Config, train: Digits, results: list[MemberResult]) -> Answer:
     """Average the members' probabilities."""
     members = plan_members(config, train.labels)
-    asked = seen_by(members, train.labels)
+    asked = seen_by(members, len(train))
     out_of_fold = np.where(asked[:, None], np.zeros((2, len(train), 10)), np.nan)
     for member, result in zip(members, results, strict=True):
         out_of_fold[:, member.rows[1]] += result.valid / asked[member.rows[1], None].astype(np.float32)
     variant = int(config.test_views > 0)
-    said = np.stack([result.test[variant] for result in results])
-    if config.folds > 1:  # repeats may differ in kind: what the submission averages further is within each
-        parts = [(1, repeat) for repeat in np.split(said, config.repeats)]
-    else:
-        parts = [(mean_seen_by(asked), said)]
     return Answer(
         out_of_fold=out_of_fold.astype(np.float32),
         test=np.mean([result.test for result in results], axis=0, dtype=np.float64).astype(np.float32),
         variant=variant,
-        parts=parts,
+        parts=exchangeable(config, members, np.stack([result.test[variant] for result in results])),
     )
 
 

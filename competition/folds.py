@@ -42,14 +42,30 @@ def plan_members(config: Config, labels) -> list[Member]:
     ]
 
 
-def seen_by(members: list[Member], labels) -> np.ndarray:
-    """How many members are asked about each row, int array (n,): the repeats, but with random splits any number."""
-    return np.bincount(np.concatenate([member.rows[1] for member in members]), minlength=len(labels))
+def seen_by(members: list[Member], rows: int = 0) -> np.ndarray:
+    """How many members are asked about each of the rows, int array: the repeats, but with random splits any number."""
+    return np.bincount(np.concatenate([member.rows[1] for member in members]), minlength=rows)
 
 
 def mean_seen_by(counts) -> float:
     """The mean of those counts that are not 0; the harmonic one, as the gain from averaging goes with 1 / count."""
     return float(1 / np.mean(1 / counts[counts > 0]))
+
+
+def exchangeable(config: Config, members: list[Member], said) -> list[tuple[float, float, np.ndarray]]:
+    """The members in groups that differ by chance alone: the repeats, which may be of several kinds, or all.
+
+    Args:
+        members: the whole plan.
+        said: float array (members, n, 10), what each of them says of some rows.
+
+    Returns:
+        Of each group its share in the average of all, how many of it are asked about a row, and its part of `said`:
+        what `scoring.predict_blend` takes.
+    """
+    if config.folds > 1:
+        return [(1 / config.repeats, 1.0, group) for group in np.split(said, config.repeats)]
+    return [(1.0, mean_seen_by(seen_by(members)), said)]
 
 
 def member_settings(config: Config) -> dict[str, Config]:

@@ -16,7 +16,7 @@ from competition.config import MNIST, RECIPES, Config
 from competition.data import Data
 from competition.errors import CompetitionError
 from competition.folders import Folders
-from competition.folds import Member, mean_seen_by, plan_members, seen_by
+from competition.folds import Member, exchangeable, plan_members
 from competition.page import PICTURES, inline, pictures_of, png, render, worst_first
 from competition.submission import check_submission
 
@@ -188,8 +188,7 @@ def _growth(config: Config, labels, probabilities, members: list[Member], result
         measured = scoring.growth(labels, repeats)
     else:  # no row was asked about by every random split
         measured = [{"members": 1, "accuracy": np.mean([result.facts["accuracy"] for result in results])}]
-    asked = mean_seen_by(seen_by(members, labels))
-    predicted = scoring.predict_growth(labels, probabilities, asked, test_members)
+    predicted = scoring.predict_growth(labels, probabilities, exchangeable(config, members, test_members))
     return (
         ([row["members"] for row in measured], [row["accuracy"] for row in measured]),
         (np.arange(1, len(members) + 1), predicted),

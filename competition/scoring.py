@@ -66,27 +66,31 @@ def predict_leaderboard(labels, out_of_fold, seen_by: int, test_members) -> dict
         `score` and its 95 % interval `low`, `high`. The interval holds both sampling errors: of the
         training rows that measured the score and of the test rows that will.
     """
-    return predict_blend(labels, out_of_fold, [(seen_by, test_members)])
+    return predict_blend(labels, out_of_fold, [(1.0, seen_by, test_members)])
 
 
 def predict_blend(labels, out_of_fold, parts) -> dict:
     """Predict the accuracy of an average of ensembles, as `predict_leaderboard` does that of one.
 
     The variance between the ensembles is in the out-of-fold predictions already, which average all of them. What
-    falls is the variance within each, in the average of k ensembles by a factor k².
+    falls is the variance within each, in the average by the square of its share.
 
     Args:
         labels, out_of_fold: the training rows, (n,) and (n, 10), each averaged over all the ensembles.
-        parts: of each ensemble `seen_by` and `test_members`, as there.
+        parts: of each ensemble its share in the average, and `seen_by` and `test_members` as there.
 
     Returns:
         As there.
     """
-    reductions = [spread(members) * (1 / seen_by - 1 / len(members)) for seen_by, members in parts if len(members) > 1]
-    gain = sum(reductions) / len(parts) ** 2 / max(brier(labels, out_of_fold), 1e-12)
+    reductions = [
+        share**2 * spread(members) * (1 / seen_by - 1 / len(members))
+        for share, seen_by, members in parts
+        if len(members) > 1
+    ]
+    gain = sum(reductions) / max(brier(labels, out_of_fold), 1e-12)
     error = 1 - accuracy(labels, out_of_fold)
     score = 1 - error * max(0.0, 1 - gain)
-    predicted, test_rows = 1 - score, parts[0][1].shape[1]
+    predicted, test_rows = 1 - score, parts[0][2].shape[1]
     # One error more than seen: a perfect out-of-fold score does not make the interval empty.
     rate = max(predicted, 1 / len(labels))
     sampling = rate * (1 - rate) * (1 / len(labels) + 1 / test_rows)
@@ -201,18 +205,19 @@ def growth(labels, repeats) -> list[dict]:
     ]  # fmt: skip
 
 
-def predict_growth(labels, out_of_fold, seen_by: int, test_members) -> np.ndarray:
-    """The accuracy that averages of 1, 2, … members would have, as `predict_leaderboard` predicts it.
+def predict_growth(labels, out_of_fold, parts) -> np.ndarray:
+    """The accuracy that averages of 1, 2, … members would have, as `predict_blend` predicts that of all.
 
     Args:
-        labels, out_of_fold, seen_by, test_members: as there.
+        labels, out_of_fold: as there.
+        parts: of one ensemble, as there: its members in groups that differ by chance alone.
 
     Returns:
         float array (members,).
     """
-    numbers = np.arange(1, len(test_members) + 1)
-    measured = brier(labels, out_of_fold)
-    variance = spread(test_members) if len(test_members) > 1 else 0.0
-    error = 1 - accuracy(labels, out_of_fold)
-    gain = variance * (1 / seen_by - 1 / numbers) / max(measured, 1e-12)
-    return 1 - error * np.maximum(0, 1 - gain)
+    groups = [members for _, _, members in parts]
+    numbers = np.arange(1, sum(map(len, groups)) + 1)
+    variance = np.mean([spread(members) if len(members) > 1 else 0.0 for members in groups])
+    seen_by = sum(seen_by for _, seen_by, _ in parts)
+    gain = variance * (1 / seen_by - 1 / numbers) / max(brier(labels, out_of_fold), 1e-12)
+    return 1 - (1 - accuracy(labels, out_of_fold)) * np.maximum(0, 1 - gain)
