@@ -87,7 +87,7 @@ def test_views(config: Config) -> list[Callable[[np.ndarray], np.ndarray]]:
     Returns:
         Functions of uint8 arrays (n, 28, 28, 1) that return as many images.
     """
-    if not config.test_views:
+    if not (config.test_views and any((config.rotation, config.scale, config.shift, config.shear))):
         return []
     shift, turn = config.test_views * config.shift / 28, config.test_views * config.rotation
     scale, shear = config.test_views * config.scale, config.test_views * config.shear

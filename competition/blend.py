@@ -7,7 +7,7 @@ import numpy as np
 from competition import data, ensemble, pipeline, provenance, resuming, runs, scoring
 from competition.errors import CompetitionError
 from competition.folders import Folders
-from competition.folds import member_settings
+from competition.folds import plan_members
 
 
 def blend(folders: Folders, names: list[str]) -> runs.Run:
@@ -26,7 +26,7 @@ def blend(folders: Folders, names: list[str]) -> runs.Run:
     parents = [runs.find_run(folders, name) for name in names]
     _check(parents)
     digits = data.load_again(folders, parents[0].manifest)
-    results = [_members(parent) for parent in parents]
+    results = [_members(parent, digits) for parent in parents]
     answers = [
         ensemble.combine(parent.config, digits.train, members) for parent, members in zip(parents, results, strict=True)
     ]
@@ -56,13 +56,13 @@ def _check(parents: list[runs.Run]) -> None:
             raise _refusal(f"{parents[0].name} and {parent.name}, on other data", "choose runs of one source")
 
 
-def _members(run: runs.Run) -> list[runs.MemberResult]:
-    """All members, each checked to be whole and of the run's own data."""
-    names = list(member_settings(run.config))
-    results = [run.load_member(name) for name in names]
-    if None in results:
-        raise _refusal(f"{run.name}, of which {names[results.index(None)]} is missing", "another run, or `make train`")
-    return results
+def _members(run: runs.Run, digits: data.Data) -> list[runs.MemberResult]:
+    """All members, each checked to be whole and of the run's own plan and data."""
+    results = ensemble.load_members(run, plan_members(run.config, digits.train.labels), len(digits.test))
+    missing = [name for name, result in results.items() if result is None]
+    if missing:
+        raise _refusal(f"{run.name}, of which {missing[0]} is missing", "another run, or `make train`")
+    return list(results.values())
 
 
 def _manifest(parents: list[runs.Run]) -> dict:
@@ -75,7 +75,7 @@ def _manifest(parents: list[runs.Run]) -> dict:
             "source": parent.manifest["source"],
             "settings": parent.manifest["identity"]["settings"],
             "members": {
-                name: {key: facts.get(key) for key in ("data_source", "data_sha256")}
+                name: {key: facts[key] for key in provenance.FACTS if key in facts}
                 for name, facts in provenance.members_of(parent).items()
             },
         }

@@ -21,8 +21,8 @@ class Config:
 
     # Validation
     folds: int = 6  # each row is predicted by the members that never saw its fold; 1: a random split instead
-    repeats: int = 1  # new folds, or a new split, and new members each time
-    teachers: int = 0  # self-training: repeats whose members label test.csv for the later ones, on the same folds then
+    repeats: int = 1  # new folds, or a new split, and new members each time; with teachers, the same folds
+    teachers: int = 0  # self-training: the first so many repeats label test.csv for the later ones
     holdout: float = 1 / 7  # of the rows, which a random split (folds 1) keeps from its member and asks it about
     stop_fraction: float = 0.03  # of a member's training rows, set aside to watch for the end
     patience: int = 5  # epochs in a row clearly worse there than the best before training stops; 0: it never does

@@ -114,7 +114,7 @@ def feed(batches: Iterator):
     a minute, and the end of `fit` waits until it wakes. Without it a member of `fast` takes a sixth less time.
 
     Args:
-        batches: of (images uint8 (n, 28, 28, 1), one-hot labels float32 (n, 10)).
+        batches: of (images uint8 (n, 28, 28, 1), targets float32 (n, 10)).
     """
     if BACKEND != "tensorflow":
         return batches

@@ -59,13 +59,13 @@ class Training:
         """
         failures = []
         try:
-            for seed in (member.seed, int(np.random.SeedSequence([member.seed, 1]).generate_state(1)[0] >> 1)):
+            for seed in member.seeds:
                 result = train_member(
                     member,
                     seed,
                     self.setup,
                     self.train,
-                    self.test.images,
+                    self.test,
                     lambda logs: tell(member.name, logs),
                     self.tensorboard and self.tensorboard / member.name,
                 )
@@ -127,10 +127,11 @@ def train_members(
         The results of all members, in the order of the plan.
 
     Raises:
-        CompetitionError: a member failed; the others are trained and kept all the same.
+        CompetitionError: a member failed; the others are trained and kept all the same, but for those that learn
+            from such as failed.
     """
     members = plan_members(config, train.labels)
-    results = {member.name: run.load_member(member.name) for member in members}
+    results = load_members(run, members, len(test))
     training = Training(setup, train, test, run.path / "tensorboard" if tensorboard else None)
     progress = Progress(len(members), len(members) - list(results.values()).count(None), config.epochs)
     first = config.teachers * config.folds
@@ -154,6 +155,20 @@ def train_members(
     finally:
         progress.close()
     return [results[member.name] for member in members]
+
+
+def load_members(run: Run, members: list[Member], test_rows: int) -> dict[str, MemberResult | None]:
+    """The members of a plan that a run holds, by name; None for those that are missing, damaged or of another plan."""
+    results = {}
+    for member in members:
+        result = results[member.name] = run.load_member(member.name)
+        if result is None:
+            continue
+        rows = result.valid.shape[1], result.test.shape[1]
+        if result.facts.get("seed") not in member.seeds or rows != (len(member.rows[1]), test_rows):
+            print(f"{member.name} of {run.path} is of another plan: it does not count.")
+            results[member.name] = None
+    return results
 
 
 def taught(member: Member, teachers: list[Member], results: dict[str, MemberResult]) -> Member:
@@ -201,7 +216,7 @@ def score(labels, answer: Answer, results: list[MemberResult]) -> dict:
             "rows": len(labels),
             "without_views": scoring.accuracy(labels, plain),
         },
-        "leaderboard": scoring.predict_blend(labels, chosen, answer.parts),
+        "leaderboard": scoring.predict_leaderboard(labels, chosen, answer.parts),
         "members": {
             "accuracy": float(np.mean([result.facts["accuracy"] for result in results])),
             "each": [result.facts["accuracy"] for result in results],

@@ -27,6 +27,11 @@ class Member:
     rows: tuple[np.ndarray, np.ndarray]
     test_labels: np.ndarray | None = None
 
+    @property
+    def seeds(self) -> tuple[int, int]:
+        """Its own seed, and the one of a second attempt."""
+        return self.seed, int(np.random.SeedSequence([self.seed, 1]).generate_state(1)[0] >> 1)
+
 
 def plan_members(config: Config, labels) -> list[Member]:
     """The members of a run: one for each fold of each repeat, or one for each random split."""
@@ -53,19 +58,24 @@ def mean_seen_by(counts) -> float:
 
 
 def exchangeable(config: Config, members: list[Member], said) -> list[tuple[float, float, np.ndarray]]:
-    """The members in groups that differ by chance alone: the repeats, which may be of several kinds, or all.
+    """What the submission averages, in groups whose parts differ by chance alone.
 
     Args:
         members: the whole plan.
         said: float array (members, n, 10), what each of them says of some rows.
 
     Returns:
-        Of each group its share in the average of all, how many of it are asked about a row, and its part of `said`:
-        what `scoring.predict_blend` takes.
+        Of each group its share in the average of all, how many of its parts are asked about a row, and what each part
+        says: what `scoring.predict_leaderboard` takes. Repeats are a group each, as they may be of several kinds. With
+        teachers they share their folds and what they make of the test rows: one group, whose parts are the means of
+        each fold's members. Random splits are one group.
     """
-    if config.folds > 1:
-        return [(1 / config.repeats, 1.0, group) for group in np.split(said, config.repeats)]
-    return [(1.0, mean_seen_by(seen_by(members)), said)]
+    if config.folds == 1:
+        return [(1.0, mean_seen_by(seen_by(members)), said)]
+    repeats = said.reshape(config.repeats, config.folds, *said.shape[1:])
+    if config.teachers:
+        return [(1.0, 1.0, repeats.mean(axis=0))]
+    return [(1 / config.repeats, 1.0, repeat) for repeat in repeats]
 
 
 def member_settings(config: Config) -> dict[str, Config]:

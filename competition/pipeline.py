@@ -1,5 +1,6 @@
 """The story of a run: data → folds → members → scores → submission → report. Read this page first."""
 
+import shlex
 import time
 from dataclasses import asdict
 
@@ -75,7 +76,7 @@ def conclude(
     warnings = check_submission(run.submission, len(digits.test), digits.train.labels)
     clock.lap("submission")
     history.finish(folders, run, scores, clock.laps)
-    print(summary(run, scores, warnings))
+    print(summary(folders, run, scores, warnings))
 
 
 def manifest_of(config: Config, digits: data.Data, setup: Setup) -> dict:
@@ -95,7 +96,7 @@ def manifest_of(config: Config, digits: data.Data, setup: Setup) -> dict:
     }
 
 
-def summary(run: runs.Run, scores: dict, warnings: list[str]) -> str:
+def summary(folders: Folders, run: runs.Run, scores: dict, warnings: list[str]) -> str:
     """What a user wants to read at the end."""
     oof, board = scores["out_of_fold"], scores["leaderboard"]
     lines = [
@@ -109,7 +110,8 @@ def summary(run: runs.Run, scores: dict, warnings: list[str]) -> str:
         lines.append(f"True accuracy            {scores['true_accuracy']:.5f}  (test labels, which no member saw)")
     lines += [f"Warning: {warning}" for warning in warnings]
     lines += [f"Submission               {run.submission}"]
-    submit = f"make submit RUN={run.path}" if run.config.recipe in BASELINES else "make submit"  # else another run goes
+    newest = run.config.recipe not in BASELINES and run.path == runs.find_run(folders).path
+    submit = "make submit" + f" RUN={shlex.quote(str(run.path))}" * (not newest)  # else another run goes
     following = {"kaggle": submit, "sample": "bring the real data: see the banner above"}
     lines += [f"Next                     {following.get(run.manifest['source'], 'nothing: such data submits nothing')}"]
     return "\n".join(lines)

@@ -9,6 +9,7 @@ from competition.folders import Folders
 from competition.runs import Run
 
 REAL = "kaggle"  # the source of the competition's own digits
+FACTS = ("data_source", "data_sha256", "test_source", "test_sha256")  # a member's; the latter two if test.csv taught it
 UNKNOWN = "unknown"  # that of a file which no run here wrote
 
 
@@ -29,8 +30,10 @@ def row_of_run(folders: Folders, run: Run) -> tuple[dict, Path]:
     if len(members) < run.config.members:
         raise _other_data(run.name, f"of which {len(members)} of {run.config.members} members are there")
     for member, facts in members.items():
-        if facts.get("data_source") != REAL or facts.get("data_sha256") not in known:
-            raise _other_data(run.name, f"whose member {member} was made from {facts.get('data_source')} data")
+        sources = {facts.get("data_source"), facts.get("test_source", REAL)}
+        if sources != {REAL} or not {facts.get("data_sha256"), facts.get("test_sha256", data[1])} <= known:
+            received = " and ".join(sorted(map(str, sources)))
+            raise _other_data(run.name, f"whose member {member} was made from {received} data")
     sha256 = _sha256(run.submission)
     if sha256 != run.read_json("done.json").get("sha256"):
         raise CompetitionError(

@@ -189,9 +189,10 @@ def _growth(config: Config, labels, probabilities, members: list[Member], result
     else:  # no row was asked about by every random split
         measured = [{"members": 1, "accuracy": np.mean([result.facts["accuracy"] for result in results])}]
     predicted = scoring.predict_growth(labels, probabilities, exchangeable(config, members, test_members))
+    step = len(members) // len(predicted)  # members that a further one of each group brings
     return (
         ([row["members"] for row in measured], [row["accuracy"] for row in measured]),
-        (np.arange(1, len(members) + 1), predicted),
+        (step * np.arange(1, len(predicted) + 1), predicted),
     )
 
 

@@ -37,7 +37,7 @@ def _unfinished(folders: Folders, identity: dict) -> Run | None:
     other = None
     for run in reversed(list_runs(folders)):
         try:
-            if run.complete or not run.manifest:
+            if run.complete or not run.manifest or "parents" in run.manifest:  # a blend begins anew
                 continue
             before = run.manifest["identity"]
         except CompetitionError as error:

@@ -23,6 +23,7 @@ from competition.models import build_model, with_plain_layers
 LARGEST = 256 << 20  # bytes of one model's weights; the largest of ours take 3 million
 SILENT = {"InputLayer", "Rescaling", "Dropout", "Softmax"}  # without weights; they may be missing
 SHAPING = ("filters", "units", "kernel_size", "strides", "padding", "pool_size")
+FORMULA = ("use_bias", "epsilon", "max_value", "negative_slope", "threshold")  # other values, other functions
 
 
 def read_model(path: Path) -> keras.Model:
@@ -123,7 +124,7 @@ def _signature(layers: list[dict]) -> list:
     return [
         (
             layer["class_name"],
-            [_plainly(layer["config"].get(key)) for key in SHAPING]
+            [_plainly(layer["config"].get(key)) for key in (*SHAPING, *FORMULA)]
             + [layer["config"].get("activation") if i < len(told) - 1 else None],
         )
         for i, layer in enumerate(told)

@@ -47,40 +47,25 @@ def spread(member_probabilities) -> float:
     return float(np.var(member_probabilities, axis=0, ddof=1).sum(axis=-1).mean())
 
 
-def predict_leaderboard(labels, out_of_fold, seen_by: int, test_members) -> dict:
+def predict_leaderboard(labels, out_of_fold, parts) -> dict:
     """Predict the accuracy of the whole ensemble on the unseen test rows.
 
-    The out-of-fold predictions average `seen_by` members a row; a submission averages all of them and does
-    better. How much better is not fitted but follows from an identity: the Brier score of an average of m
-    exchangeable members is, in expectation, B(m) = B(1) - V·(1 - 1/m), where V is the variance between
-    members, and V needs no labels, so it is measured on the test rows. Errors are taken to fall in
-    proportion to the Brier score; half of the predicted gain widens the interval (in quadrature), because that
-    proportion is an assumption.
+    An out-of-fold prediction averages a few members; a submission averages all of them and does better. How much
+    better is not fitted but follows from an identity: the Brier score of an average of m exchangeable members is, in
+    expectation, B(m) = B(1) - V·(1 - 1/m), where V is the variance between members, and V needs no labels, so it is
+    measured on the test rows. Members of several kinds, or of several blended runs, are groups: what differs between
+    groups is averaged in the out-of-fold predictions already, and the variance within one counts by the square of its
+    share. Errors are taken to fall in proportion to the Brier score; half of the predicted gain widens the interval
+    (in quadrature), because that proportion is an assumption.
 
     Args:
         labels, out_of_fold: the training rows, (n,) and (n, 10).
-        seen_by: how many members each out-of-fold prediction averages (the repeats).
-        test_members: float array (members, n_test, 10).
+        parts: of each group of exchangeable members its share in the average, how many of it an out-of-fold
+            prediction averages, and what each says of the test rows, float array (members, n_test, 10).
 
     Returns:
         `score` and its 95 % interval `low`, `high`. The interval holds both sampling errors: of the
         training rows that measured the score and of the test rows that will.
-    """
-    return predict_blend(labels, out_of_fold, [(1.0, seen_by, test_members)])
-
-
-def predict_blend(labels, out_of_fold, parts) -> dict:
-    """Predict the accuracy of an average of ensembles, as `predict_leaderboard` does that of one.
-
-    The variance between the ensembles is in the out-of-fold predictions already, which average all of them. What
-    falls is the variance within each, in the average by the square of its share.
-
-    Args:
-        labels, out_of_fold: the training rows, (n,) and (n, 10), each averaged over all the ensembles.
-        parts: of each ensemble its share in the average, and `seen_by` and `test_members` as there.
-
-    Returns:
-        As there.
     """
     reductions = [
         share**2 * spread(members) * (1 / seen_by - 1 / len(members))
@@ -206,18 +191,17 @@ def growth(labels, repeats) -> list[dict]:
 
 
 def predict_growth(labels, out_of_fold, parts) -> np.ndarray:
-    """The accuracy that averages of 1, 2, … members would have, as `predict_blend` predicts that of all.
+    """The accuracy that averages of 1, 2, … members of each group would have, as `predict_leaderboard` predicts it.
 
     Args:
-        labels, out_of_fold: as there.
-        parts: of one ensemble, as there: its members in groups that differ by chance alone.
+        labels, out_of_fold, parts: as there, with groups of one size.
 
     Returns:
-        float array (members,).
+        float array (members of a group,).
     """
-    groups = [members for _, _, members in parts]
-    numbers = np.arange(1, sum(map(len, groups)) + 1)
-    variance = np.mean([spread(members) if len(members) > 1 else 0.0 for members in groups])
-    seen_by = sum(seen_by for _, seen_by, _ in parts)
-    gain = variance * (1 / seen_by - 1 / numbers) / max(brier(labels, out_of_fold), 1e-12)
+    numbers = np.arange(1, len(parts[0][2]) + 1)
+    gain = np.zeros(len(numbers))
+    for share, seen_by, members in parts:
+        gain += share**2 * (spread(members) if len(members) > 1 else 0.0) * (1 / seen_by - 1 / numbers)
+    gain /= max(brier(labels, out_of_fold), 1e-12)
     return 1 - (1 - accuracy(labels, out_of_fold)) * np.maximum(0, 1 - gain)

@@ -26,7 +26,7 @@ def train_member(
     seed: int,
     setup: Setup,
     train: Digits,
-    test_images: np.ndarray,
+    test: Digits,
     report: Callable[[dict], None] = lambda logs: None,
     tensorboard: Path | None = None,
 ) -> MemberResult:
@@ -36,7 +36,7 @@ def train_member(
 
     Args:
         seed: weights, order and augmentation follow from it; the member's own, or another where that failed.
-        test_images: uint8 array (n_test, 28, 28, 1).
+        test: their pixels alone are used.
         report: called with Keras's logs after every epoch.
         tensorboard: folder for TensorBoard's logs; None writes none.
     """
@@ -46,8 +46,8 @@ def train_member(
     taught, watched = set_aside(train.labels, own, config.stop_fraction, seed)
     images, targets = train.images, np.eye(10, dtype=np.float32)[train.labels]
     if member.test_labels is not None:
-        taught = np.append(taught, len(images) + np.arange(len(test_images)))
-        images, targets = np.concatenate([images, test_images]), np.concatenate([targets, member.test_labels])
+        taught = np.append(taught, len(images) + np.arange(len(test)))
+        images, targets = np.concatenate([images, test.images]), np.concatenate([targets, member.test_labels])
     steps = max(1, len(taught) // config.batch_size)
 
     model = compiled_model(config, setup, steps)
@@ -69,7 +69,7 @@ def train_member(
     trained = time.perf_counter()
     views = test_views(config)
     valid = predict_probabilities(model, train.images[valid_rows], views)
-    test = predict_probabilities(model, test_images, views)
+    tested = predict_probabilities(model, test.images, views)
     epochs = [dict(zip(history, values, strict=True)) for values in zip(*history.values(), strict=True)]
     facts = {
         "architecture": config.architecture,
@@ -83,7 +83,9 @@ def train_member(
         "data_source": train.source,
         "data_sha256": train.sha256,
     }
-    return MemberResult(valid, test, model.get_weights(), epochs, facts)
+    if member.test_labels is not None:
+        facts |= {"test_source": test.source, "test_sha256": test.sha256}  # it has learned from these pixels too
+    return MemberResult(valid, tested, model.get_weights(), epochs, facts)
 
 
 def compiled_model(config: Config, setup: Setup, steps: int) -> keras.Model:

@@ -42,7 +42,8 @@ def finished_run(folder, name="20260101-000000-quick", misread=MISREAD, views=0.
     for i, member in enumerate(plan_members(config, labels)):
         moved = test.copy()
         moved[:10] = _spread_over((digits.answers[:10] + i) % 10, np.full(10, 0.9, np.float32))
-        facts = {"data_sha256": digits.train.sha256, "accuracy": 0.99, "seconds": 1.0, "epochs": 3, "kept_epoch": 2}
+        facts = {"data_sha256": digits.train.sha256, "seed": member.seed, "accuracy": 0.99, "seconds": 1.0}
+        facts |= {"epochs": 3, "kept_epoch": 2}
         valid = np.stack([out_of_fold[member.rows[1]]] * 2)
         run.store_member(member.name, runs.MemberResult(valid, np.stack([moved] * 2), [np.zeros(1)], epochs, facts))
     run.write_arrays("probabilities.npz", out_of_fold=np.stack([out_of_fold] * 2), test=np.stack([test] * 2))

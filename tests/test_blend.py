@@ -76,10 +76,10 @@ def test_only_the_variance_within_the_parents_is_a_gain():
     out_of_fold, one, other = draw.dirichlet(np.full(10, 0.2), (3, 50))
     agreeing = [(1 / 2, 1, np.stack([each] * 3)) for each in (one, other)]
     accuracy = scoring.accuracy(labels, out_of_fold)
-    assert scoring.predict_blend(labels, out_of_fold, agreeing)["score"] == pytest.approx(accuracy)
+    assert scoring.predict_leaderboard(labels, out_of_fold, agreeing)["score"] == pytest.approx(accuracy)
     members = draw.dirichlet(np.full(10, 0.2), (4, 50))
-    alone = scoring.predict_leaderboard(labels, out_of_fold, 1, members)["score"]
-    twice = scoring.predict_blend(labels, out_of_fold, [(1 / 2, 1, members), (1 / 2, 1, members)])["score"]
+    alone = scoring.predict_leaderboard(labels, out_of_fold, [(1, 1, members)])["score"]
+    twice = scoring.predict_leaderboard(labels, out_of_fold, [(1 / 2, 1, members), (1 / 2, 1, members)])["score"]
     assert accuracy < alone and twice - accuracy == pytest.approx((alone - accuracy) / 2)
 
 
@@ -92,6 +92,6 @@ def test_a_parent_of_several_repeats_weighs_as_much_as_the_others(two):
     )
     parts = [(1 / 2, 1, np.stack([a1, a2])), (1 / 4, 1, np.stack([b1, b2])), (1 / 4, 1, np.stack([b3, b4]))]
     out_of_fold = made.read_arrays("probabilities.npz")["out_of_fold"][1]
-    expected = scoring.predict_blend(digits.train.labels, out_of_fold, parts)
+    expected = scoring.predict_leaderboard(digits.train.labels, out_of_fold, parts)
     assert made.read_json("scores.json")["leaderboard"]["score"] == pytest.approx(expected["score"], abs=1e-9)
     assert expected["score"] > scoring.accuracy(digits.train.labels, out_of_fold)

@@ -5,13 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from competition import ensemble, scoring
+from competition import ensemble, scoring, training
 from competition.config import Config
 from competition.device import Setup
 from competition.folders import Folders
-from competition.folds import plan_members
+from competition.folds import exchangeable, plan_members
 from competition.resuming import open_run
 from competition.runs import MemberResult
+from competition.training import augmented_batches
 
 SETTINGS = Config(folds=2, repeats=3, teachers=2)
 
@@ -27,8 +28,8 @@ class Engine:
             self.taught[member.name] = member.test_labels
             draw = np.random.default_rng(member.seed)
             valid, test = (draw.dirichlet(np.ones(10), (2, rows)) for rows in (len(member.rows[1]), len(work.test)))
-            facts = {"accuracy": 0.5, "epochs": 1, "kept_epoch": 1, "seconds": 1.0, "failed_before": []}
-            facts |= {"data_source": work.train.source, "data_sha256": work.train.sha256}
+            facts = {"seed": member.seed, "accuracy": 0.5, "epochs": 1, "kept_epoch": 1, "seconds": 1.0}
+            facts |= {"data_source": work.train.source, "data_sha256": work.train.sha256, "failed_before": []}
             history = [dict.fromkeys(("accuracy", "loss", "val_accuracy", "val_loss"), 0.5)]
             yield (
                 member.name,
@@ -92,3 +93,59 @@ def test_what_repeats_differ_in_promises_no_gain(few):
     assert answer.out_of_fold[1, 0] == pytest.approx([0, 1 / 3, 1 / 3, 1 / 3, 0, 0, 0, 0, 0, 0])
     score = ensemble.score(few.labels, answer, results)
     assert score["leaderboard"]["score"] == pytest.approx(scoring.accuracy(few.labels, answer.out_of_fold[1]))
+
+
+def test_with_teachers_what_falls_is_the_variance_between_folds(few):
+    """The members of a fold share its rows and labels: three that say the same promise what one of them would."""
+    draw = np.random.default_rng(0)
+    said = draw.dirichlet(np.full(10, 0.2), (2, 50))
+    one, three = (replace(SETTINGS, repeats=repeats, teachers=repeats - 1) for repeats in (1, 3))
+    members = plan_members(three, few.labels)
+    labels, out_of_fold = draw.integers(10, size=50), draw.dirichlet(np.full(10, 0.2), 50)
+    scores = [
+        scoring.predict_leaderboard(labels, out_of_fold, exchangeable(config, members, np.tile(said, (repeats, 1, 1))))
+        for config, repeats in ((one, 1), (three, 3))
+    ]
+    assert scores[0] == pytest.approx(scores[1]) and scores[0]["score"] > scoring.accuracy(labels, out_of_fold)
+
+
+def test_a_member_of_another_plan_does_not_count(train, capsys):
+    """Checksums and data are right; but it was trained from another seed, or is asked about other rows."""
+    start, run = train
+    start(Engine())
+    (run.path / "members" / "repeat1-fold1").rename(run.path / "members" / "aside")
+    (run.path / "members" / "repeat2-fold1").rename(run.path / "members" / "repeat1-fold1")
+    (run.path / "members" / "aside").rename(run.path / "members" / "repeat2-fold1")
+    again = Engine()
+    start(again)
+    assert set(again.taught) == {"repeat1-fold1", "repeat2-fold1"}
+    assert capsys.readouterr().out.count("is of another plan: it does not count") == 2
+    members = plan_members(SETTINGS, np.arange(400) % 10)
+    assert set(ensemble.load_members(run, members, 600).values()) == {None}
+
+
+def test_the_pixels_of_the_test_rows_teach_a_pupil_and_its_valid_rows_do_not(few, monkeypatch):
+    """What is fed: its own rows with their labels, the test rows with the teachers'; and its facts say so."""
+    fed = {}
+
+    def spy(config, seed, images, targets, rows):
+        fed.update(images=images, targets=targets, rows=rows)
+        return augmented_batches(config, seed, images, targets, rows)
+
+    monkeypatch.setattr(training, "augmented_batches", spy)
+    config = replace(SETTINGS, epochs=1, batch_size=32, width=0.25, test_views=0)
+    test = replace(few, images=few.images[:100, ::-1], labels=None)
+    member = plan_members(config, few.labels)[0]
+    said = np.random.default_rng(0).dirichlet(np.ones(10), 100).astype(np.float32)
+    facts = []
+    for labels in (None, said):
+        result = training.train_member(replace(member, test_labels=labels), 1, Setup("float32", False, 1), few, test)
+        facts.append(result.facts)
+        own = fed["rows"][fed["rows"] < 600]
+        assert not set(own) & set(member.rows[1])
+        np.testing.assert_array_equal(fed["targets"][own].argmax(1), few.labels[own])
+    assert list(fed["rows"][len(own) :]) == list(range(600, 700))
+    np.testing.assert_array_equal(fed["images"][600:], test.images)
+    np.testing.assert_array_equal(fed["targets"][600:], said)
+    assert "test_sha256" not in facts[0] and facts[1]["test_sha256"] == test.sha256
+    assert facts[1]["test_source"] == test.source and facts[1]["steps"] > facts[0]["steps"]

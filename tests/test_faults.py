@@ -186,7 +186,7 @@ def test_a_member_that_does_not_learn_gets_one_other_seed(few, monkeypatch):
         return train(replace(member, config=settings), seed, *rest)
 
     monkeypatch.setattr(ensemble, "train_member", unlucky)
-    work, member = training(few, epochs=10)
+    work, member = training(few, epochs=5)
     _, result = work(member, lambda *_: None)
     assert len(set(seeds)) == 2 and result.facts["seed"] == seeds[1]
     (before,) = result.facts["failed_before"]

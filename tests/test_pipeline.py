@@ -11,7 +11,7 @@ from competition.folders import ROOT, Folders
 from competition.submission import check_submission
 from tests.conftest import needed
 
-SMALL = ("--folds", "2", "--epochs", "14", "--batch-size", "32")
+SMALL = ("--folds", "2", "--epochs", "8", "--batch-size", "16")
 
 
 @pytest.fixture(scope="module")

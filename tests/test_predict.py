@@ -132,6 +132,7 @@ def test_a_saved_model_labels_as_its_member_does(trained, suffix, capsys):
     assert min(np.abs(said - member).max() for member in members) < 1e-4
 
 
+@pytest.mark.slow
 def test_a_blend_says_the_mean_of_what_its_parents_say(trained):
     folders, run = trained
     images = data.load_again(folders, run.manifest).test.images[:5]

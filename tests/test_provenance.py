@@ -108,6 +108,16 @@ def test_a_member_copied_into_a_finished_run_is_refused(world, name, capsys):
     refused(folders, "--run", real.name, capsys=capsys)
 
 
+def test_a_pupil_of_other_test_pixels_is_refused(world, capsys):
+    """It neither counts when the run goes on, nor may what came of it be sent."""
+    folders, real, _ = world
+    facts = real.read_json("members/repeat1-fold1/done.json")
+    for told in ({"test_source": "other"}, {"test_sha256": "0" * 64}):
+        real.write_json("members/repeat1-fold1/done.json", {**facts, **told})
+        refused(folders, "--run", real.name, capsys=capsys)
+    assert real.load_member("repeat1-fold1") is None and "was made from other data" in capsys.readouterr().out
+
+
 def copy_member(source, target, name="repeat1-fold1"):
     shutil.rmtree(target.path / "members" / name, ignore_errors=True)
     shutil.copytree(source.path / "members" / "repeat1-fold1", target.path / "members" / name)
@@ -119,17 +129,18 @@ def test_a_manifest_that_tells_another_story_is_refused(world, capsys):
     refused(folders, "--run", foreign.name, capsys=capsys)
 
 
-def test_blending_with_it_is_refused_and_blends_of_it_carry_it(world, capsys):
+def test_blending_with_it_is_refused_and_blends_of_it_carry_it(world, tmp_path, capsys):
     folders, real, foreign = world
     with pytest.raises(CompetitionError, match="on other data"):
         blend.blend(folders, [real.name, foreign.name])
     second = train(folders, "auto", seed=1)
     clean = blend.blend(folders, [real.name, second.name])
     assert provenance.row_of_run(folders, clean)[0]["recipe"] == "blend"
+    whole = shutil.copytree(second.path, tmp_path / "whole")
     copy_member(foreign, second)
     with pytest.raises(CompetitionError, match="repeat1-fold1 is missing"):
         blend.blend(folders, [real.name, second.name])
-    copy_member(real, second)
+    copy_member(runs.Run(whole), second)
     copy_member(foreign, second, "another")
     refused(folders, "--run", blend.blend(folders, [real.name, second.name]).name, capsys=capsys)
     other = train(folders, "mnist-keras", seed=1)

@@ -192,4 +192,4 @@ def test_growth_is_measured_over_repeats_and_its_prediction_ends_where_the_score
     out_of_fold, labels = draw.dirichlet(np.full(10, 0.2), 50), draw.integers(0, 10, 50)
     grown = scoring.predict_growth(labels, out_of_fold, [(1, 1, members)])
     assert grown[0] == pytest.approx(scoring.accuracy(labels, out_of_fold))
-    assert grown[-1] == pytest.approx(scoring.predict_leaderboard(labels, out_of_fold, 1, members)["score"])
+    assert grown[-1] == pytest.approx(scoring.predict_leaderboard(labels, out_of_fold, [(1, 1, members)])["score"])

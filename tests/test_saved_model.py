@@ -36,6 +36,19 @@ def test_each_architecture_comes_back(tmp_path, few, name, suffix):
     np.testing.assert_allclose(read_model(path)(few.images[:4]), plain(few.images[:4]), atol=1e-4)
 
 
+def test_layers_of_another_formula_are_refused(tmp_path):
+    """The same weights would fit them, and say something else."""
+    model = with_plain_layers(build_model(Config(architecture="normalized", width=0.25)))
+
+    def other(layer):
+        changed = {"max_value": 6.0} if isinstance(layer, layers.ReLU) else {}
+        return layer.__class__.from_config(layer.get_config() | changed)
+
+    path = save(keras.models.clone_model(model, clone_function=other), tmp_path / "model.keras")
+    with pytest.raises(CompetitionError, match="layers of no network here"):
+        read_model(path)
+
+
 @pytest.mark.parametrize("suffix", (".keras", ".h5"))
 def test_the_same_network_by_another_program(tmp_path, few, suffix):
     """As tutorials write it, compiled and trained on pixels in [0, 1]."""

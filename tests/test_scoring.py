@@ -44,7 +44,7 @@ def test_paired_counts_and_differences():
 
 def test_one_member_predicts_its_own_score():
     p = certain(0, 1, 2, 4)
-    predicted = scoring.predict_leaderboard(LABELS, p, 1, p[None])
+    predicted = scoring.predict_leaderboard(LABELS, p, [(1, 1, p[None])])
     assert predicted["score"] == 0.75
     # both samplings of 4 rows: 0.75 ± 1.96·sqrt(0.1875·(1/4 + 1/4))
     assert predicted["low"] == pytest.approx(0.75 - 1.959964 * math.sqrt(0.1875 * 0.5))
@@ -52,7 +52,7 @@ def test_one_member_predicts_its_own_score():
 
 def test_members_that_agree_promise_no_gain():
     p = certain(0, 1, 2, 4, p=0.9)
-    assert scoring.predict_leaderboard(LABELS, p, 1, np.stack([p, p, p]))["score"] == pytest.approx(0.75)
+    assert scoring.predict_leaderboard(LABELS, p, [(1, 1, np.stack([p, p, p]))])["score"] == pytest.approx(0.75)
 
 
 def test_the_prediction_holds_for_simulated_ensembles():
@@ -69,7 +69,7 @@ def test_the_prediction_holds_for_simulated_ensembles():
     train, test = np.arange(20_000), np.arange(20_000, 40_000)
     members = np.stack([member(test) for _ in range(10)])
     alone = member(train)
-    predicted = scoring.predict_leaderboard(labels[train], alone, 1, members)
+    predicted = scoring.predict_leaderboard(labels[train], alone, [(1, 1, members)])
     reached = scoring.accuracy(labels[test], members.mean(axis=0))
     assert predicted["low"] < reached < predicted["high"]
     assert abs(predicted["score"] - reached) < abs(scoring.accuracy(labels[train], alone) - reached)
