@@ -42,7 +42,7 @@ ALONE = Lock()  # Keras's state is the process's: what nobody waits for any more
 class Cluster:
     """The workers of a Dask cluster; those that join later too.
 
-    A worker gets the data once, when it is admitted, and then one member at a time. Members of a worker that
+    A worker gets the data when it is admitted, and then one member at a time. Members of a worker that
     dies are trained again elsewhere.
 
     Args:

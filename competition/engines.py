@@ -2,6 +2,7 @@
 
 import functools
 import os
+import signal
 import threading
 import time
 import warnings
@@ -121,11 +122,18 @@ def _end_with(parent: int) -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
+def _carry_on(parent: int) -> None:
+    """In the process of the messages: a signal to all of a run's processes leaves it until the run itself has ended."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    _end_with(parent)
+
+
 @contextmanager
 def _carried(tell: Tell) -> Iterator[Tell]:
     """`tell` for other processes: what they say arrives here by a queue."""
     manager = SyncManager()
-    manager.start(_end_with, (os.getpid(),))
+    manager.start(_carry_on, (os.getpid(),))
     with manager:
         messages = manager.Queue()
 

@@ -39,7 +39,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Training:
-    """What all members of a run share; a worker of a cluster gets it once.
+    """What all members of a run share; a worker of a cluster gets it before its first.
 
     Attributes:
         test: their pixels alone are used.
@@ -133,8 +133,13 @@ def train_members(
     members = plan_members(config, train.labels)
     results = load_members(run, members, len(test))
     training = Training(setup, train, test, run.path / "tensorboard" if tensorboard else None)
-    progress = Progress(len(members), len(members) - list(results.values()).count(None), config.epochs)
     first = config.teachers * config.folds
+    rows = {
+        member.name: len(member.rows[0]) + len(test) * (0 < first <= number)
+        for number, member in enumerate(members)
+        if results[member.name] is None
+    }
+    progress = Progress(rows, len(members) - len(rows), config.epochs)
     try:
         for stage, teachers in ((members[:first], []), (members[first:], members[:first])):
             missing = [taught(member, teachers, results) for member in stage if results[member.name] is None]

@@ -57,7 +57,7 @@ from competition.augment import Augmenter
 from competition.config import choose_config
 from competition.device import choose_setup, prepare
 from competition.folders import Folders
-from competition.models import ARCHITECTURES, build_model
+from competition.models import ARCHITECTURES, after_the_stem, build_model
 from competition.submission import check_submission
 
 figures = {}
@@ -111,7 +111,8 @@ show_digits("augmentation", [images[0], *variants], [f"{labels[0]} as it is", *[
 
 # %% [markdown]
 # The rows are dealt into folds with equal shares of each digit. A network learns from all folds but one and is
-# then asked about that one.
+# then asked about that one. Where the recipe has teachers, later networks also learn from the pictures of test.csv, as
+# earlier ones of the same fold read them.
 
 # %%
 member = folds.plan_members(config, labels)[0]
@@ -124,7 +125,8 @@ print(f"{config.members} networks; the first learns from {len(learned)} digits, 
 
 # %%
 setup = choose_setup()
-print(inspect.getsource(ARCHITECTURES[member.config.architecture]))
+source = inspect.getsource(ARCHITECTURES[member.config.architecture])
+print(source + inspect.getsource(after_the_stem) * ("after_the_stem" in source))
 prepare(setup, config.seed)
 build_model(member.config).summary()
 

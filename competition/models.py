@@ -96,7 +96,7 @@ def pooled(x, config: Config):
     nothing lost but the margin, which is empty.
     """
     x = StandardizedConv2D(channels_of(32, config), 5, strides=2, padding="valid")(x)
-    return _after_the_stem(x, config, StandardizedConv2D)
+    return after_the_stem(x, config, StandardizedConv2D)
 
 
 def fine(x, config: Config):
@@ -106,7 +106,7 @@ def fine(x, config: Config):
     single pictures it errs less often for some seeds; averaged over views the two are alike within the noise.
     """
     x = StandardizedConv2D(channels_of(32, config), 5, padding="valid")(x)
-    return _after_the_stem(layers.MaxPooling2D(2)(x), config, StandardizedConv2D)
+    return after_the_stem(layers.MaxPooling2D(2)(x), config, StandardizedConv2D)
 
 
 def normalized(x, config: Config):
@@ -117,10 +117,10 @@ def normalized(x, config: Config):
         return lambda x: layers.ReLU()(layers.BatchNormalization(momentum=0.95)(convolution(x)))
 
     x = convolve(channels_of(32, config), 5, strides=2, padding="valid")(x)
-    return _after_the_stem(x, config, lambda filters, size: convolve(filters, size, padding="same"))
+    return after_the_stem(x, config, lambda filters, size: convolve(filters, size, padding="same"))
 
 
-def _after_the_stem(x, config: Config, convolution):
+def after_the_stem(x, config: Config, convolution):
     """3×3 convolutions at 12×12, 6×6 and 3×3, pooled in between and averaged at the end."""
     x = convolution(channels_of(48, config), 3)(x)
     x = layers.MaxPooling2D(2)(x)

@@ -10,16 +10,16 @@ class Progress:
     """Counts epochs of all members, wherever they run.
 
     Args:
-        members: how many there are in the run.
-        done: how many of them are finished already.
+        rows: of the run's members that are not finished yet, by name: how many an epoch has.
+        done: how many others are finished already.
         epochs: of one member, at most.
     """
 
-    def __init__(self, members: int, done: int, epochs: int):
-        self.members, self.done, self.epochs = members, done, epochs
+    def __init__(self, rows: dict[str, int], done: int, epochs: int):
+        members = self.members = done + len(rows)
+        self.rows, self.done, self.epochs = rows, done, epochs
         self.seen: dict[str, int] = {}
         self.started = time.monotonic()
-        self.to_do = (members - done) * epochs
         self.bar = tqdm(
             total=members * epochs,
             initial=done * epochs,
@@ -55,8 +55,9 @@ class Progress:
         self.bar.close()
 
     def _left(self) -> str:
-        finished = sum(self.seen.values())
+        finished = sum(epochs * self.rows[name] for name, epochs in self.seen.items())
         if self.done == self.members or not finished:
             return ""
-        seconds = (time.monotonic() - self.started) / finished * (self.to_do - finished)
+        ahead = self.epochs * sum(self.rows.values()) - finished
+        seconds = (time.monotonic() - self.started) / finished * ahead
         return f"; about {tqdm.format_interval(int(seconds))} left"

@@ -11,12 +11,13 @@ from competition.folders import ROOT, Folders
 from competition.submission import check_submission
 from tests.conftest import needed
 
-SMALL = ("--folds", "2", "--epochs", "8", "--batch-size", "16")
+SMALL = ("--folds", "2", "--repeats", "2", "--teachers", "1", "--epochs", "6", "--batch-size", "16")
+NAMES = ("repeat1-fold1", "repeat1-fold2", "repeat2-fold1", "repeat2-fold2")
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory, few, sample):
-    """A finished run of two members in two processes: (root folder, run, output)."""
+    """A finished run of two teachers and two pupils in two processes: (root folder, run, output)."""
     import os
     import subprocess
     import sys
@@ -51,7 +52,7 @@ def test_it_learns(trained, sample):
 def test_what_it_prints(trained):
     _, run, done = trained
     assert not done.stderr, done.stderr  # no start-up chatter
-    assert len(re.findall(r"^member \d of 2 \(repeat1-fold\d\): accuracy 0\.\d{4}", done.stdout, re.M)) == 2
+    assert len(re.findall(r"^member \d of 4 \(repeat\d-fold\d\): accuracy 0\.\d{4}", done.stdout, re.M)) == 4
     for words in ("Out-of-fold accuracy", "log-loss", "95 % interval", "Predicted leaderboard", str(run.submission)):
         assert words in done.stdout
 
@@ -59,7 +60,7 @@ def test_what_it_prints(trained):
 def test_what_it_leaves(trained, few):
     _, run, _ = trained
     names = {path.relative_to(run.path).as_posix() for path in run.path.rglob("*") if path.is_file()}
-    members = {f"members/repeat1-fold{k}/{name}" for k in (1, 2) for name in (*runs.MEMBER_FILES, "done.json")}
+    members = {f"members/{name}/{file}" for name in NAMES for file in (*runs.MEMBER_FILES, "done.json")}
     whole = {"config.json", "manifest.json", "probabilities.npz", "scores.json", "submission.csv", "done.json"}
     assert whole | members <= names and not any(name.endswith(".tmp") for name in names)
     assert check_submission(run.submission, 300, few.labels) == []
@@ -70,7 +71,7 @@ def test_what_it_leaves(trained, few):
     assert json.loads((run.path / "members/repeat1-fold1/done.json").read_text())["data_sha256"] == few.sha256
 
 
-def test_out_of_fold_is_each_members_own_fold(trained, few):
+def test_out_of_fold_is_the_mean_of_the_members_of_each_fold(trained, few):
     _, run, _ = trained
     from competition.folds import repeated_folds
 
@@ -78,23 +79,27 @@ def test_out_of_fold_is_each_members_own_fold(trained, few):
     assert arrays["out_of_fold"].shape == (2, 600, 10) and arrays["test"].shape == (2, 300, 10)
     assert arrays["test"].dtype == np.float32
     np.testing.assert_allclose(arrays["out_of_fold"].sum(axis=2), 1, atol=1e-4)
-    members = [run.load_member(f"repeat1-fold{k}") for k in (1, 2)]
-    for member, (_, valid) in zip(members, repeated_folds(few.labels, 2, 1, 0), strict=True):
-        np.testing.assert_allclose(arrays["out_of_fold"][:, valid], member.valid, atol=1e-6)
-        wrong = member.valid[1].argmax(1) != few.labels[valid]
-        assert member.facts["accuracy"] == pytest.approx(1 - wrong.mean())
-    np.testing.assert_allclose(arrays["test"], (members[0].test + members[1].test) / 2, atol=1e-6)
+    members = [run.load_member(name) for name in NAMES]
+    for k, (_, valid) in enumerate(repeated_folds(few.labels, 2, 1, 0)):
+        teacher, pupil = members[k], members[k + 2]
+        np.testing.assert_allclose(arrays["out_of_fold"][:, valid], (teacher.valid + pupil.valid) / 2, atol=1e-6)
+        for member in (teacher, pupil):
+            wrong = member.valid[1].argmax(1) != few.labels[valid]
+            assert member.facts["accuracy"] == pytest.approx(1 - wrong.mean())
+        assert pupil.facts["test_sha256"] == run.manifest["identity"]["data"][1] and "test_sha256" not in teacher.facts
+    np.testing.assert_allclose(arrays["test"], np.mean([member.test for member in members], axis=0), atol=1e-6)
 
 
-def test_resumed_without_a_member_it_ends_with_the_same_bytes(trained, command):
+def test_resumed_without_a_teacher_and_its_pupil_it_ends_with_the_same_bytes(trained, command):
     """In one process now: where the work runs does not change the answer."""
     root, run, _ = trained
     before = run.submission.read_bytes(), run.read_arrays("probabilities.npz")
     (run.path / "done.json").unlink()
     (run.path / "members/repeat1-fold2/weights.npz").write_bytes(b"damaged")
+    (run.path / "members/repeat2-fold2/done.json").unlink()
     done = command("train", *SMALL, "--input", root / "input", "--submissions", root / "runs", "--jobs", "1")
     assert "Going on with" in done.stdout and "weights.npz is damaged: repeat1-fold2 is trained again" in done.stdout
-    assert done.stdout.count("member ") == 1 and run.complete
+    assert done.stdout.count("\nmember ") == 2 and run.complete
     assert run.submission.read_bytes() == before[0]
     after = run.read_arrays("probabilities.npz")
     assert all((after[name] == before[1][name]).all() for name in after)
