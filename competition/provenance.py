@@ -30,7 +30,7 @@ def row_of_run(folders: Folders, run: Run) -> tuple[dict, Path]:
     if len(members) < run.config.members:
         raise _other_data(run.name, f"of which {len(members)} of {run.config.members} members are there")
     for member, facts in members.items():
-        sources = {facts.get("data_source"), facts.get("test_source", REAL)}
+        sources = {facts.get("data_source"), facts.get("test_source", facts.get("data_source"))}
         if sources != {REAL} or not {facts.get("data_sha256"), facts.get("test_sha256", data[1])} <= known:
             received = " and ".join(sorted(map(str, sources)))
             raise _other_data(run.name, f"whose member {member} was made from {received} data")
