@@ -84,13 +84,7 @@ def test_twenty_kills_change_no_byte(tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "jobs", "whole_group"),
-    [
-        (signal.SIGINT, 2, True),
-        (signal.SIGTERM, 2, False),
-        (signal.SIGTERM, 1, False),
-        (signal.SIGTERM, 2, True),
-        (signal.SIGHUP, 2, True),
-    ],
+    [(signal.SIGINT, 2, True), (signal.SIGTERM, 2, False), (signal.SIGTERM, 1, False), (signal.SIGTERM, 2, True)],
 )
 def test_a_stopped_run_says_how_it_goes_on(train, folders, number, jobs, whole_group):
     process = train("--jobs", jobs, "--new")
