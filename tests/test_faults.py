@@ -176,6 +176,7 @@ def test_a_member_that_does_not_fit_into_memory_is_said_and_not_raised(few):
     assert "must fit into the memory. Received: Unable to allocate" in str(error) and "JOBS=1" in str(error)
 
 
+@pytest.mark.slow
 def test_a_member_that_does_not_learn_gets_one_other_seed(few, monkeypatch):
     monkeypatch.setattr("competition.training.ENOUGH_STEPS", 10)
     seeds, train = [], ensemble.train_member

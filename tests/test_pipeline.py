@@ -90,6 +90,7 @@ def test_out_of_fold_is_the_mean_of_the_members_of_each_fold(trained, few):
     np.testing.assert_allclose(arrays["test"], np.mean([member.test for member in members], axis=0), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_resumed_without_a_teacher_and_its_pupil_it_ends_with_the_same_bytes(trained, command):
     """In one process now: where the work runs does not change the answer."""
     root, run, _ = trained

@@ -101,6 +101,7 @@ def test_a_member_of_another_version_is_refused(trained):
         run.write_json("config.json", settings)
 
 
+@pytest.mark.slow
 def test_the_exported_model_is_the_best_member_and_loads_where_the_package_is_not(trained, tmp_path):
     folders, run = trained
     images = data.load_again(folders, run.manifest).test.images

@@ -129,6 +129,7 @@ def test_a_manifest_that_tells_another_story_is_refused(world, capsys):
     refused(folders, "--run", foreign.name, capsys=capsys)
 
 
+@pytest.mark.slow
 def test_blending_with_it_is_refused_and_blends_of_it_carry_it(world, tmp_path, capsys):
     folders, real, foreign = world
     with pytest.raises(CompetitionError, match="on other data"):
