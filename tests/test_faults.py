@@ -194,6 +194,7 @@ def test_a_member_that_does_not_learn_gets_one_other_seed(few, monkeypatch):
     assert before["seed"] == member.seed and "on its own rows after" in before["failure"]
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_no_number_fails_from_both_seeds(few, monkeypatch):
     """The other members go on: why there is no result is returned, not raised."""
     monkeypatch.setitem(RANGES, "learning_rate", (0, np.inf))

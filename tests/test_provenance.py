@@ -79,6 +79,7 @@ def test_training_carries_the_source(world, capsys):
     refused(folders, "--run", foreign.name, capsys=capsys)
 
 
+@pytest.mark.slow
 def test_retraining_and_resuming_start_nothing_from_it(world, capsys):
     """An unfinished run on MNIST is gone on with on MNIST alone."""
     folders, real, foreign = world
