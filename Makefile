@@ -52,7 +52,7 @@ predict: $(SETUP)  ## label a CSV or pictures of digits by a run (IMAGES=, RUN=,
 record: $(SETUP)  ## copy a run's row into submissions/record.csv (RUN=, REMARK=)
 	@$(PYTHON) -m competition record $(if $(RUN),--run $(call quoted,$(RUN))) --remark $(call quoted,$(REMARK)) $(ARGS)
 
-test: lint  ## lint and the tests, under 3 minutes
+test: lint  ## lint and the tests, about 3 minutes
 	@$(PYTHON) -m pytest $(ARGS)
 
 test-all: lint  ## everything that CI runs, under 30 minutes
