@@ -31,15 +31,15 @@ def blend(folders: Folders, names: list[str]) -> runs.Run:
         ensemble.combine(parent.config, digits.train, members) for parent, members in zip(parents, results, strict=True)
     ]
     views = max(parent.config.test_views for parent in parents)  # where one has none, both its variants are the same
+    config = replace(parents[0].config, recipe="blend", test_views=views, folds=1, repeats=len(parents), teachers=0)
     answer = ensemble.Answer(
         out_of_fold=np.mean([answer.out_of_fold for answer in answers], axis=0, dtype=np.float64).astype(np.float32),
         test=np.mean([answer.test for answer in answers], axis=0, dtype=np.float64).astype(np.float32),
-        variant=int(views > 0),
+        variant=config.variant,
         parts=[(share / len(answers), *part) for answer in answers for share, *part in answer.parts],
     )
     if not len(scoring.judged(answer.out_of_fold[0])):
         raise _refusal("runs that were asked about other rows each", "runs that were trained with folds")
-    config = replace(parents[0].config, recipe="blend", test_views=views, folds=1, repeats=len(parents), teachers=0)
     run = resuming.open_run(folders, config, _manifest(parents), new=True)
     pipeline.conclude(folders, run, digits, answer, [result for members in results for result in members], clock)
     print(f"Compare it               make report COMPARE={run.name},{parents[0].name}")

@@ -21,9 +21,7 @@ def make_comparison(folders: Folders, first: runs.Run, second: runs.Run, data: D
     if first.manifest["identity"]["data"] != second.manifest["identity"]["data"]:
         raise CompetitionError("COMPARE takes two runs on the same data. Received: "
                                f"{first.name} and {second.name}. Next: choose two of one source.")  # fmt: skip
-    probabilities = [
-        run.probabilities(len(data.train), len(data.test))[0][int(run.config.test_views > 0)] for run in pair
-    ]
+    probabilities = [run.probabilities(len(data.train), len(data.test))[0][run.config.variant] for run in pair]
     rows = np.intersect1d(*map(scoring.judged, probabilities))
     if len(rows) < 2:
         raise CompetitionError("COMPARE takes two runs that were asked about the same rows. Received: "

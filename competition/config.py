@@ -82,6 +82,11 @@ class Config:
         return replace(self, architecture=names[repeat % len(names)])
 
     @property
+    def variant(self) -> int:
+        """Which of two predictions is submitted: 0 of the images as they are, 1 averaged over their views."""
+        return int(self.test_views > 0)
+
+    @property
     def members(self) -> int:
         """How many networks a run trains."""
         return self.folds * self.repeats

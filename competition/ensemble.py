@@ -185,7 +185,7 @@ def taught(member: Member, teachers: list[Member], results: dict[str, MemberResu
     its_own = [teacher for teacher in teachers if np.array_equal(teacher.rows[1], member.rows[1])]
     if not its_own:
         return member
-    said = [results[teacher.name].test[int(member.config.test_views > 0)] for teacher in its_own]
+    said = [results[teacher.name].test[member.config.variant] for teacher in its_own]
     return replace(member, test_labels=np.mean(said, axis=0, dtype=np.float64).astype(np.float32))
 
 
@@ -196,12 +196,11 @@ def combine(config: Config, train: Digits, results: list[MemberResult]) -> Answe
     out_of_fold = np.where(asked[:, None], np.zeros((2, len(train), 10)), np.nan)
     for member, result in zip(members, results, strict=True):
         out_of_fold[:, member.rows[1]] += result.valid / asked[member.rows[1], None].astype(np.float32)
-    variant = int(config.test_views > 0)
     return Answer(
         out_of_fold=out_of_fold.astype(np.float32),
         test=np.mean([result.test for result in results], axis=0, dtype=np.float64).astype(np.float32),
-        variant=variant,
-        parts=exchangeable(config, members, np.stack([result.test[variant] for result in results])),
+        variant=config.variant,
+        parts=exchangeable(config, members, np.stack([result.test[config.variant] for result in results])),
     )
 
 

@@ -30,7 +30,7 @@ class Member:
     @property
     def seeds(self) -> tuple[int, int]:
         """Its own seed, and the one of a second attempt."""
-        return self.seed, int(np.random.SeedSequence([self.seed, 1]).generate_state(1)[0] >> 1)
+        return self.seed, _seed(self.seed, 1) >> 1
 
 
 def plan_members(config: Config, labels) -> list[Member]:
@@ -42,7 +42,7 @@ def plan_members(config: Config, labels) -> list[Member]:
         pairs = random_splits(labels, config.holdout, splits, config.seed)
     pairs *= config.repeats // splits
     return [
-        Member(name, settings, int(np.random.SeedSequence([config.seed, i]).generate_state(1)[0] >> 1), rows)
+        Member(name, settings, _seed(config.seed, i) >> 1, rows)
         for i, ((name, settings), rows) in enumerate(zip(member_settings(config).items(), pairs, strict=True))
     ]
 
@@ -99,8 +99,7 @@ def repeated_folds(labels, folds: int, repeats: int, seed: int) -> list[tuple[np
     """
     pairs = []
     for repeat in range(repeats):
-        state = int(np.random.SeedSequence([seed, repeat]).generate_state(1)[0])
-        splitter = StratifiedKFold(folds, shuffle=True, random_state=state)
+        splitter = StratifiedKFold(folds, shuffle=True, random_state=_seed(seed, repeat))
         pairs += list(splitter.split(np.zeros(len(labels)), labels))
     return pairs
 
@@ -115,7 +114,7 @@ def random_splits(labels, holdout: float, repeats: int, seed: int) -> list[tuple
     Returns:
         `repeats` pairs (train, valid) of sorted row numbers. A row may be in no valid part, or in several.
     """
-    states = [int(np.random.SeedSequence([seed, repeat]).generate_state(1)[0]) for repeat in range(repeats)]
+    states = [_seed(seed, repeat) for repeat in range(repeats)]
     rows, asked = np.arange(len(labels)), max(10, round(holdout * len(labels)))
     pairs = [train_test_split(rows, test_size=asked, stratify=labels, random_state=state) for state in states]
     return [(np.sort(train), np.sort(valid)) for train, valid in pairs]
@@ -130,3 +129,8 @@ def set_aside(labels, rows, fraction: float, seed: int) -> tuple[np.ndarray, np.
     watched_rows = max(10, round(fraction * len(rows)))
     taught, watched = train_test_split(rows, test_size=watched_rows, stratify=labels[rows], random_state=seed)
     return np.sort(taught), np.sort(watched)
+
+
+def _seed(*numbers: int) -> int:
+    """A seed of 32 bits that follows from some numbers; Keras takes 31."""
+    return int(np.random.SeedSequence(numbers).generate_state(1)[0])

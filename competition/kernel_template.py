@@ -163,7 +163,7 @@ show("curves")
 
 # %%
 probabilities = run.read_arrays("probabilities.npz")
-variant = int(config.test_views > 0)  # 1: averaged over views of the picture
+variant = config.variant  # 1: averaged over views of the picture
 out_of_fold, answers = probabilities["out_of_fold"][variant], probabilities["test"][variant]
 rows = scoring.judged(out_of_fold)  # all of them, unless the recipe asks about a random part
 out_of_fold, labels, images = out_of_fold[rows], labels[rows], images[rows]

@@ -90,7 +90,7 @@ def _mean_of_members(run: runs.Run, images) -> np.ndarray:
             f"{run.path}/manifest.json must name a precision. Received: {precision}. Next: `make train NEW=1`."
         )
     prepare(choose_setup(precision), seed=0)
-    views, variant = test_views(run.config), int(run.config.test_views > 0)
+    views, variant = test_views(run.config), run.config.variant
     names = member_settings(run.config)
     total = sum(predict_probabilities(load_model(run, name), images, views)[variant].astype(float) for name in names)
     return (total / len(names)).astype(np.float32)
@@ -170,7 +170,7 @@ def unlike_training(folders: Folders, run: runs.Run, images) -> np.ndarray:
 
 def doubt_limit(run: runs.Run) -> float:
     """The probability that all but RARE of the out-of-fold labels exceeded."""
-    out_of_fold = run.probabilities()[0][int(run.config.test_views > 0)]
+    out_of_fold = run.probabilities()[0][run.config.variant]
     return float(np.quantile(out_of_fold[judged(out_of_fold)].max(axis=1), RARE))
 
 

@@ -36,7 +36,7 @@ def make_report(folders: Folders, run: runs.Run, data: Data) -> Path:
         raise CompetitionError(f"A report shows how a run was trained. Received: {run.name}, a blend. Next: "
                                f"COMPARE={run.name},{run.manifest['parents'][0]['run']}.")  # fmt: skip
     config = run.config
-    variant = int(config.test_views > 0)
+    variant = config.variant
     out_of_fold, test = run.probabilities(len(data.train), len(data.test))
     test = test[variant]
     # Random splits leave rows that no member was asked about; those are no part of any figure.

@@ -8,6 +8,7 @@ import pytest
 from competition import ensemble, scoring, training
 from competition.config import Config
 from competition.device import Setup
+from competition.errors import CompetitionError
 from competition.folders import Folders
 from competition.folds import exchangeable, plan_members
 from competition.resuming import open_run
@@ -75,6 +76,20 @@ def test_resumed_a_member_is_taught_the_same(train):
     start(again)
     assert set(again.taught) == {"repeat1-fold1", "repeat3-fold1"}
     np.testing.assert_array_equal(again.taught["repeat3-fold1"], first.taught["repeat3-fold1"])
+
+
+def test_a_teacher_that_fails_ends_the_run_before_its_pupils_and_the_others_are_kept(train):
+    class Failing(Engine):
+        def each(self, work, members, tell):
+            for name, result in super().each(work, members, tell):
+                yield name, CompetitionError("it must learn.") if name == "repeat1-fold1" else result
+
+    start, run = train
+    engine = Failing()
+    with pytest.raises(CompetitionError, match="it must learn"):
+        start(engine)
+    assert not any(name.startswith("repeat3") for name in engine.taught)
+    assert {path.parent.name for path in run.path.glob("members/*/done.json")} == set(engine.taught) - {"repeat1-fold1"}
 
 
 def test_what_repeats_differ_in_promises_no_gain(few):
