@@ -1,9 +1,11 @@
 """The command line: one subcommand for each Makefile target. What a subcommand needs is imported when called."""
 
 import importlib.util
+import os
 import shlex
 import signal
 import sys
+import threading
 import time
 
 from competition.errors import CompetitionError
@@ -35,9 +37,22 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def stop(number: int, frame) -> None:
-    """What SIGTERM and SIGHUP do: the same as Ctrl-C."""
-    raise KeyboardInterrupt(number)
+def heed_signals() -> None:
+    """Let SIGTERM and SIGHUP do what Ctrl-C does, and none of them get lost."""
+
+    def stop(number: int, frame) -> None:
+        raise KeyboardInterrupt(number)
+
+    def again(dropped) -> None:
+        """Python drops what is raised in a destructor or a weak reference's callback: signal a second time."""
+        if isinstance(dropped.exc_value, KeyboardInterrupt):
+            threading.Timer(0.1, os.kill, (os.getpid(), *dropped.exc_value.args)).start()
+        else:
+            sys.__unraisablehook__(dropped)
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, stop)
+    sys.unraisablehook = again
 
 
 def make_data(options, folders: Folders) -> None:
@@ -192,6 +207,5 @@ COMMANDS = {
 if __name__ == "__main__":
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")  # where the locale lacks a character
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, stop)
+    heed_signals()
     sys.exit(main())

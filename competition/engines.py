@@ -67,7 +67,9 @@ class Processes:
             while missing:
                 calls = [delayed(_in_a_worker)(os.getpid(), work, n, member, carry) for n, member in missing.items()]
                 try:
-                    for number, result in Parallel(n_jobs=jobs, return_as="generator_unordered")(calls):
+                    with _without_interrupts():
+                        results = Parallel(n_jobs=jobs, return_as="generator_unordered")(calls)
+                    for number, result in results:
                         del missing[number]
                         deaths = 0
                         yield result
@@ -106,8 +108,22 @@ def choose_processes(setup: Setup, jobs: int | None = None) -> Processes:
 
 def _in_a_worker(parent: int, work: Work, number: int, member, tell: Tell) -> tuple[int, Any]:
     _end_with(parent)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # also in a worker that joblib replaced
     claim_gpu()
     return number, work(member, tell)
+
+
+@contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """Processes that start herein inherit a deaf ear for Ctrl-C: the run hears it, and ends them."""
+    if threading.current_thread() is not threading.main_thread():  # which hears no signals
+        yield
+        return
+    heard = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, heard)
 
 
 @functools.cache

@@ -75,6 +75,21 @@ def group(number):
     return left
 
 
+def wait_for_workers(process):
+    deadline = time.monotonic() + PATIENCE
+    while sum(b"loky" in command for command in group(process.pid)) < 2:
+        assert time.monotonic() < deadline, "no workers"
+        time.sleep(0.02)
+
+
+def wait_for_the_end_of(process):
+    """Of all its group."""
+    deadline = time.monotonic() + PATIENCE
+    while group(process.pid):
+        assert time.monotonic() < deadline, "workers are left"
+        time.sleep(0.2)
+
+
 @pytest.mark.slow
 def test_twenty_kills_change_no_byte(tmp_path):
     counts = soak(tmp_path, kills=20)
@@ -94,10 +109,7 @@ def test_a_stopped_run_says_how_it_goes_on(train, folders, number, jobs, whole_g
     code, _, said = ended(process)
     assert time.monotonic() - started < 60  # 2 on a quiet machine
     assert code == 128 + number and "Traceback" not in said
-    deadline = time.monotonic() + PATIENCE
-    while group(process.pid):
-        assert time.monotonic() < deadline, "workers are left"
-        time.sleep(0.2)
+    wait_for_the_end_of(process)
     command = shlex.split(said.partition("Stopped. What is finished is kept. Next: ")[2])
     assert "--new" not in command
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE, check=True)
@@ -109,17 +121,42 @@ def test_a_stopped_run_says_how_it_goes_on(train, folders, number, jobs, whole_g
 def test_a_killed_run_leaves_nothing_at_work(train):
     """Its workers and the process of their messages notice that their parent is gone."""
     process = train("--jobs", "2", "--epochs", "5000")
-    read_until(process, "at once")
-    deadline = time.monotonic() + PATIENCE
-    while sum(b"loky" in command for command in group(process.pid)) < 2:
-        assert time.monotonic() < deadline, "no workers"
-        time.sleep(0.2)
+    wait_for_workers(process)
     time.sleep(10)  # they begin; if not, there is less to end
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
-    while group(process.pid):
-        assert time.monotonic() < deadline, "workers are left"
-        time.sleep(0.2)
+    wait_for_the_end_of(process)
+
+
+@pytest.mark.slow
+def test_workers_that_only_start_are_stopped_without_a_traceback(train):
+    process = train("--jobs", "2")
+    wait_for_workers(process)
+    os.killpg(process.pid, signal.SIGINT)
+    code, _, said = ended(process)
+    assert code == 128 + signal.SIGINT and "Traceback" not in said
+    wait_for_the_end_of(process)
+
+
+def test_a_stop_that_python_drops_comes_again():
+    """As one that arrives in a weak reference's callback."""
+    code = """
+import os, signal, time, weakref
+from competition.__main__ import heed_signals
+
+class Digit: pass
+
+heed_signals()
+digit = Digit()
+reference = weakref.ref(digit, lambda _: os.kill(os.getpid(), signal.SIGTERM))
+try:
+    del digit
+    time.sleep(60)
+except KeyboardInterrupt as stop:
+    print("stopped by", *stop.args)
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE)
+    assert (done.stdout, done.stderr) == (f"stopped by {signal.SIGTERM.value}\n", "")
 
 
 @pytest.mark.slow
