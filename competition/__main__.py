@@ -51,7 +51,8 @@ def heed_signals() -> None:
             sys.__unraisablehook__(dropped)
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, stop)
+        if signal.getsignal(number) is not signal.SIG_IGN:  # what nohup and a script's & ask for
+            signal.signal(number, stop)
     sys.unraisablehook = again
 
 

@@ -159,6 +159,19 @@ except KeyboardInterrupt as stop:
     assert (done.stdout, done.stderr) == (f"stopped by {signal.SIGTERM.value}\n", "")
 
 
+def test_nohup_lets_a_run_outlive_its_terminal():
+    code = """
+import os, signal
+from competition.__main__ import heed_signals
+
+heed_signals()
+os.kill(os.getpid(), signal.SIGHUP)
+print("goes on")
+"""
+    done = subprocess.run(["nohup", sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "goes on\n"
+
+
 @pytest.mark.slow
 def test_data_that_was_replaced_meanwhile_is_noticed(train, folders, few, sample):
     path = folders / "input" / "train.csv"
