@@ -21,7 +21,6 @@ from competition.digits import read_digits
 from competition.folders import ROOT, Folders
 from competition.folds import member_settings
 from competition.runs import find_run
-from tests.bench import nets
 
 ROUNDS = 3
 CORES = len(os.sched_getaffinity(0))
@@ -97,7 +96,7 @@ def step():
     for name, values in seconds.items():
         row(name, min(values) * 1e3, min(seconds["our net with batch norm, plain Keras, float32"]) * 1e3, "ms")
     ours = min(seconds["our net, one member a core (the default)"])
-    flops = nets.training_flops()
+    flops = float(measure("flops", 0)[0])
     print(f"  {1 / ours:.0f} images/s with augmentation, {1 / min(seconds['our net, not augmented']):.0f} without")
     print(f"  {flops / ours / 1e9:.0f} GFLOP/s of {peak['bfloat16']:.0f}: {flops / ours / 1e9 / peak['bfloat16']:.0%}")
     try:
@@ -159,11 +158,14 @@ def determinism():
         f"{CORES} threads a member, --no-deterministic": ("--threads", CORES, "--no-deterministic"),
     }
     runs = {name: [trained("--jobs", 1, *flags) for _ in range(2)] for name, flags in variants.items()}
+    seconds = {
+        name: min(sum(member.facts["seconds"] for member in members) for members, *_ in pair)
+        for name, pair in runs.items()
+    }
     first = next(iter(runs.values()))[0]
-    print("\nDeterminism: four members on the sample, six epochs each, one at a time, twice")
+    print("\nDeterminism: four members on the sample, six epochs each, one at a time, the faster of two runs")
     for name, (once, again) in runs.items():
-        seconds = [sum(member.facts["seconds"] for member in members) for members in (once[0], again[0])]
-        row(name, min(seconds), sum(member.facts["seconds"] for member in first[0]), "s")
+        row(name, seconds[name], next(iter(seconds.values())), "s")
         same = "the same bytes" if np.array_equal(once[1], again[1]) else "other bytes"
         apart = np.abs(once[1] - first[1]).max()
         print(f"    {same} twice; from the first line's: probabilities up to {apart:.2g} apart, "
@@ -171,24 +173,24 @@ def determinism():
 
 
 def memory():
-    """What members leave behind in a process that trains them one after the other."""
-    peaks = {count: peak_memory(count) for count in (2, 30)}
-    few, many = peaks
-    print("\nPeak memory of a run on the sample, one process, one epoch a member")
-    for count, peak in peaks.items():
-        print(f"  {count} members: {peak / 1e3:.0f} MB")
-    print(f"  {(peaks[many] - peaks[few]) / (many - few) / 1e3:.1f} MB more for each further member")
+    """What members leave behind in a process that trains them one after the other, and what the largest ones need."""
+    few, many = (peak_memory("--source", "sample", "--folds", count) for count in (2, 30))
+    print("\nPeak memory of a run in one process, one epoch a member")
+    print(
+        f"  2 members on the sample: {few:.0f} MB; 30: {many:.0f} MB; {(many - few) / 28:.1f} MB more for each further"
+    )
+    largest = peak_memory("--recipe", "standard", "--folds", 1)
+    print(f"  a member of each repeat of standard, on {obtain(Folders.find())[0].parent}: {largest:.0f} MB")
 
 
-def peak_memory(members):
-    """In kB, of a whole run in one process."""
+def peak_memory(*flags):
+    """In MB."""
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "competition", "train", "--source", "sample", "--folds", str(members)]
-        command += ["--epochs", "1", "--jobs", "1", "--submissions", folder]
-        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
+        command = [sys.executable, "-m", "competition", "train", "--epochs", "1", "--jobs", "1", *map(str, flags)]
+        process = subprocess.Popen([*command, "--submissions", folder], cwd=ROOT, stdout=subprocess.DEVNULL)
         _, status, usage = os.wait4(process.pid, 0)
         assert status == 0, f"the run ended with {status}"
-        return usage.ru_maxrss
+        return usage.ru_maxrss / 1e3
 
 
 def train_four(*flags):
@@ -210,7 +212,7 @@ def trained(*flags):
 
 
 def measure(variant, threads, processes=1):
-    """Seconds an image (or GFLOP/s) of each of some simultaneous processes."""
+    """What each of some simultaneous processes measures: seconds an image, GFLOP/s, operations an image."""
     command = [sys.executable, "-m", "tests.bench.nets", variant, str(threads)]
     running = [
         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=ROOT)

@@ -1,4 +1,4 @@
-"""One measurement in a process of its own: python -m tests.bench.nets VARIANT THREADS → seconds an image."""
+"""One measurement in a process of its own: python -m tests.bench.nets VARIANT THREADS."""
 
 import sys
 import time
@@ -159,6 +159,7 @@ if __name__ == "__main__":
         "plain": lambda: keras_with_defaults(plain_net(), RECIPES["fast"].batch_size),
         "ours": lambda: ours(threads),
         "bare": lambda: ours(threads, augmented=False),
+        "flops": training_flops,
         "torch": torch_net,
         "peak-float32": lambda: peak("float32"),
         "peak-bfloat16": lambda: peak("bfloat16"),
