@@ -150,9 +150,9 @@ RECIPES = {
     for recipe in (
         # make train RECIPE=fast: 9 min 45 s on 2 cores, out-of-fold 0.99583, predicted leaderboard 0.99624
         Config(recipe="fast"),
-        # make train RECIPE=standard: 43 min on 2 cores, out-of-fold 0.99600, predicted leaderboard 0.99623
+        # make train RECIPE=standard: 41 min 27 s on 2 cores, out-of-fold 0.99600, predicted leaderboard 0.99623
         Config(recipe="standard", repeats=3, teachers=2, architecture="fine,normalized,pooled", epochs=20),
-        # make train RECIPE=best: 1 h 45 min on 2 cores, out-of-fold 0.99612, predicted leaderboard 0.99633
+        # make train RECIPE=best: 1 h on 2 cores, out-of-fold 0.99612, predicted leaderboard 0.99633
         Config(recipe="best", repeats=4, teachers=2, architecture="fine,normalized,pooled", epochs=20),
         # make train, without data: 1 min 33 s on 2 cores, out-of-fold 0.99167, 0.99350 of the sample's test digits
         replace(Config(), recipe="quick", folds=4, epochs=20, batch_size=64, stop_fraction=0.05),

@@ -115,7 +115,7 @@ def _in_a_worker(parent: int, work: Work, number: int, member, tell: Tell) -> tu
 
 @contextmanager
 def _without_interrupts() -> Iterator[None]:
-    """Processes that start herein inherit a deaf ear for Ctrl-C: the run hears it, and ends them."""
+    """Processes that start herein never hear Ctrl-C: the run does, and ends them. In this moment nobody hears it."""
     if threading.current_thread() is not threading.main_thread():  # which hears no signals
         yield
         return

@@ -16,7 +16,7 @@ from tests.conftest import needed
 from tests.drawn import FOUR, ONE, SEVEN, stroked, typed
 
 TINY = {"folds": 2, "epochs": 1, "batch_size": 16, "width": 0.25, "stop_fraction": 0.1}
-MIXED = {**TINY, "repeats": 2, "teachers": 1, "architecture": "pooled,normalized"}
+MIXED = {**TINY, "folds": 1, "repeats": 2, "teachers": 1, "architecture": "pooled,normalized"}
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +113,7 @@ def test_the_exported_model_is_the_best_member_and_loads_where_the_package_is_no
     )
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, capture_output=True)
     said = np.load(tmp_path / "said.npy")
-    results = {name: run.load_member(name) for name in ("repeat1-fold1", "repeat1-fold2")}
+    results = {name: run.load_member(name) for name in member_settings(run.config)}
     kept = {name: min(r.history, key=lambda e: float(e["val_loss"])) for name, r in results.items()}
     best = max(kept, key=lambda name: (float(kept[name]["val_accuracy"]), -float(kept[name]["val_loss"])))
     np.testing.assert_allclose(said, results[best].test[0], atol=1e-5)
