@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import shlex
+from collections import Counter
 from dataclasses import fields
 from pathlib import Path
 
@@ -78,7 +79,7 @@ def make_report(folders: Folders, run: runs.Run, data: Data) -> Path:
         invalid=_invalid(run, data),
         svg={name: Markup(figures.to_svg(figure)) for name, figure in drawn.items() if name != "confusion"},
         sheet={name: inline(image) for name, image in sheets.items()},
-        stops=[(result.facts["epochs"], epoch) for result, epoch in zip(results, kept, strict=True)],
+        stops=Counter((epoch, result.facts["epochs"]) for result, epoch in zip(results, kept, strict=True)),
         suspects=suspects,
         members=_member_rows(members, results, test_members),
         views=scoring.paired(labels, out_of_fold[1], out_of_fold[0]) if variant else None,

@@ -33,6 +33,10 @@ def test_the_page_holds_all_sections_in_order_and_asks_the_network_for_nothing(m
         assert (run.path / "figures" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_the_kept_epochs_are_counted(made):
+    assert "weights were kept: 2 of 3 in 2 members." in made[3]
+
+
 def test_the_gallery_holds_each_error_once_with_its_row(made):
     _, _, digits, page = made
     shown = re.findall(r'data-cell="(\d)-(\d)">\s*<img [^>]*alt="Row (\d+): label (\d), read as (\d)"', page)
