@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from multiprocessing.managers import SyncManager
 from typing import Any, Protocol
 
@@ -67,7 +68,7 @@ class Processes:
             while missing:
                 calls = [delayed(_in_a_worker)(os.getpid(), work, n, member, carry) for n, member in missing.items()]
                 try:
-                    with _without_interrupts():
+                    with _undisturbed(signal.SIGINT):
                         results = Parallel(n_jobs=jobs, return_as="generator_unordered")(calls)
                     for number, result in results:
                         del missing[number]
@@ -108,22 +109,26 @@ def choose_processes(setup: Setup, jobs: int | None = None) -> Processes:
 
 def _in_a_worker(parent: int, work: Work, number: int, member, tell: Tell) -> tuple[int, Any]:
     _end_with(parent)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # also in a worker that joblib replaced
     claim_gpu()
     return number, work(member, tell)
 
 
 @contextmanager
-def _without_interrupts() -> Iterator[None]:
-    """Processes that start herein never hear Ctrl-C: the run does, and ends them. In this moment nobody hears it."""
-    if threading.current_thread() is not threading.main_thread():  # which hears no signals
-        yield
-        return
-    heard = signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _undisturbed(*numbers: signal.Signals) -> Iterator[None]:
+    """Processes and threads that start herein never hear these signals; the run itself does, right after it."""
+    resource_tracker.ensure_running()  # started in between, it would unblock them
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)  # what starts here inherits this
+    heard, handlers = [], {}
+    if threading.current_thread() is threading.main_thread():  # where a signal lands whose thread does not block it
+        handlers = {number: signal.signal(number, lambda number, frame: heard.append(number)) for number in numbers}
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, heard)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+    for number in heard[:1]:
+        signal.raise_signal(number)
 
 
 @functools.cache
@@ -138,18 +143,12 @@ def _end_with(parent: int) -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def _carry_on(parent: int) -> None:
-    """In the process of the messages: a signal to all of a run's processes leaves it until the run itself has ended."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
-    _end_with(parent)
-
-
 @contextmanager
 def _carried(tell: Tell) -> Iterator[Tell]:
     """`tell` for other processes: what they say arrives here by a queue."""
     manager = SyncManager()
-    manager.start(_carry_on, (os.getpid(),))
+    with _undisturbed(signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # it ends with the run, not before
+        manager.start(_end_with, (os.getpid(),))
     with manager:
         messages = manager.Queue()
 

@@ -129,9 +129,14 @@ def test_a_killed_run_leaves_nothing_at_work(train):
 
 
 @pytest.mark.slow
-def test_workers_that_only_start_are_stopped_without_a_traceback(train):
+@pytest.mark.parametrize("starting", ("the messages", "the workers"))
+def test_processes_that_only_start_are_stopped_without_a_traceback(train, starting):
     process = train("--jobs", "2")
-    wait_for_workers(process)
+    if starting == "the workers":
+        wait_for_workers(process)
+    else:
+        read_until(process, "at once")
+        time.sleep(0.05)
     os.killpg(process.pid, signal.SIGINT)
     code, _, said = ended(process)
     assert code == 128 + signal.SIGINT and "Traceback" not in said
