@@ -61,7 +61,7 @@ class Processes:
         if jobs == 1:
             yield from (work(member, tell) for member in members)
             return
-        # Keras leaves 18 MB behind with each member: joblib replaces a worker that has grown by 300, and warns of it.
+        # Keras leaves 25 MB behind with each member: joblib replaces a worker that has grown by 300, and warns of it.
         warnings.filterwarnings("ignore", "A worker stopped while some jobs were given")
         missing, deaths = dict(enumerate(members)), 0
         with _carried(tell) as carry:
