@@ -30,6 +30,8 @@ def _no_greetings():
 
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# By itself TensorFlow takes oneDNN's kernels only from AVX512-VNNI on; with AVX2 they halve the time of a step.
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 with _no_greetings():
     import keras
 
