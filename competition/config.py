@@ -50,7 +50,7 @@ class Config:
     elastic: float = 0.0  # strength of the elastic distortion (albumentations' alpha); 0 is off
 
     # Prediction
-    test_views: float = 0.5  # predictions average eight views of an image, moved by this part of those ranges; 0 is off
+    tta: float = 0.5  # test-time augmentation: the mean of eight views, moved by this part of those ranges; 0 is off
 
     def __post_init__(self):
         for field in fields(self):
@@ -84,7 +84,7 @@ class Config:
     @property
     def variant(self) -> int:
         """Which of two predictions is submitted: 0 of the images as they are, 1 averaged over their views."""
-        return int(self.test_views > 0)
+        return int(self.tta > 0)
 
     @property
     def members(self) -> int:
@@ -118,14 +118,14 @@ RANGES = {
     "shift": (0, 27),
     "shear": (0, 45),
     "elastic": (0, 1000),
-    "test_views": (0, 1),
+    "tta": (0, 1),
 }
 
 # Systems that others described, in their ways: one learning rate, Keras's Adam, pictures as they are, the last
 # weights. What the descriptions leave open is chosen so that all fit in half an hour on 2 cores.
 PLAIN = Config(
     patience=0, stop_fraction=0.05, dropout=0, epochs=10, batch_size=64, optimizer="adam", learning_rate=1e-3,
-    schedule="exponential", decay=1, rotation=0, scale=0, shift=0, shear=0, test_views=0,
+    schedule="exponential", decay=1, rotation=0, scale=0, shift=0, shear=0, tta=0,
 )  # fmt: skip
 README_CNN = replace(PLAIN, recipe="readme-cnn", architecture="lenet", patience=3)
 JITTER = {"rotation": 10, "scale": 0.1, "shift": 2.8}  # degrees, fraction, a tenth of the picture in pixels

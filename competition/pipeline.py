@@ -2,14 +2,20 @@
 
 import shlex
 import time
-from dataclasses import asdict
 
-from competition import data, ensemble, history, resuming, runs, scoring
-from competition.config import BASELINES, Config, choose_config
-from competition.device import Setup, describe
-from competition.folders import Folders
-from competition.sources import git_commit, sources_sha256
-from competition.submission import check_submission, write_submission
+from competition.config import BASELINES, choose_config
+from competition.data.dataset import Dataset, load_dataset, load_dataset_of
+from competition.ensemble import scoring
+from competition.ensemble.answer import Answer, combine, score
+from competition.ensemble.blend import blend as average
+from competition.ensemble.manifest import manifest_of
+from competition.ensemble.members import choose_engine, train_members
+from competition.kaggle.download import fetch_missing
+from competition.kaggle.submission import check_submission, write_submission
+from competition.network.device import Setup
+from competition.runs import registry, resuming
+from competition.runs.folders import Folders
+from competition.runs.run import Run, find_run
 
 
 def train(
@@ -23,7 +29,7 @@ def train(
     tensorboard: bool = False,
     scheduler: str | None = None,
     save_h5: bool = False,
-) -> runs.Run:
+) -> Run:
     """Turn the digits into a checked submission, with a score to believe.
 
     Args:
@@ -31,7 +37,7 @@ def train(
         setup: how a process computes.
         recipe: a name in RECIPES; None takes the one that suits the data.
         settings: fields of Config that differ from the recipe's.
-        source: which data; see `data.obtain`.
+        source: which data; see `load_dataset`.
         jobs: how many members train at once; None takes what suits the machine.
         new: start a new run even where an unfinished one of the same could go on.
         tensorboard: also write TensorBoard logs into the run's folder.
@@ -45,58 +51,56 @@ def train(
         CompetitionError: the data or the settings cannot be used.
     """
     clock = Clock()
-    engine = ensemble.choose_engine(setup, jobs, scheduler)
-    digits = data.load(folders, source)
-    config = choose_config(recipe, digits.source, settings or {})
-    run = resuming.open_run(folders, config, manifest_of(config, digits, setup), new)
+    engine = choose_engine(setup, jobs, scheduler)
+    fetch_missing(folders, source)
+    dataset = load_dataset(folders, source)
+    config = choose_config(recipe, dataset.source, settings or {})
+    run = resuming.open_run(folders, config, manifest_of(config, dataset, setup), new)
     clock.lap("data")
 
     count = f"{config.members} member{'s' * (config.members > 1)}"
-    print(f"{count} on {digits.source} data, {engine.describe()}, {setup.precision}.")
-    members = ensemble.train_members(run, config, setup, digits.train, digits.test, engine, tensorboard)
-    data.load_again(folders, run.manifest)  # a file that was replaced meanwhile is noticed before anything is said
+    print(f"{count} on {dataset.source} data, {engine.describe()}, {setup.precision}.")
+    members = train_members(run, config, setup, dataset.train, dataset.test, engine, tensorboard)
+    load_dataset_of(folders, run.manifest)  # a file that was replaced meanwhile is noticed before anything is said
     clock.lap("members")
 
-    conclude(folders, run, digits, ensemble.combine(config, digits.train, members), members, clock)
-    illustrate(folders, run, digits, save_h5)
+    conclude(folders, run, dataset, combine(config, dataset.train, members), members, clock)
+    illustrate(folders, run, dataset, save_h5)
     return run
 
 
-def conclude(
-    folders: Folders, run: runs.Run, digits: data.Data, answer: ensemble.Answer, members: list, clock: "Clock"
-) -> None:
+def blend(folders: Folders, names: list[str]) -> Run:
+    """Average finished runs on the same data into a new one, see `ensemble.blend`.
+
+    Raises:
+        CompetitionError: they cannot be blended.
+    """
+    clock = Clock()
+    parents = [find_run(folders, name) for name in names]
+    dataset = load_dataset_of(folders, parents[0].manifest)
+    blended = average(parents, dataset)
+    run = resuming.open_run(folders, blended.config, blended.manifest, new=True)
+    conclude(folders, run, dataset, blended.answer, blended.results, clock)
+    print(f"Compare it               make report COMPARE={run.name},{parents[0].name}")
+    return run
+
+
+def conclude(folders: Folders, run: Run, dataset: Dataset, answer: Answer, members: list, clock: "Clock") -> None:
     """Score an answer, write and check its submission, complete the run, and say all that."""
-    scores = ensemble.score(digits.train.labels, answer, members)
-    if digits.answers is not None:
-        scores["true_accuracy"] = scoring.accuracy(digits.answers, answer.test[answer.variant])
-        scores["true_log_loss"] = scoring.log_loss(digits.answers, answer.test[answer.variant])
+    scores = score(dataset.train.labels, answer, members)
+    if dataset.answers is not None:
+        scores["true_accuracy"] = scoring.accuracy(dataset.answers, answer.test[answer.variant])
+        scores["true_log_loss"] = scoring.log_loss(dataset.answers, answer.test[answer.variant])
     run.write_arrays("probabilities.npz", out_of_fold=answer.out_of_fold, test=answer.test)
     run.write_json("scores.json", scores)
     write_submission(run.submission, answer.test[answer.variant].argmax(axis=1))
-    warnings = check_submission(run.submission, len(digits.test), digits.train.labels)
+    warnings = check_submission(run.submission, len(dataset.test), dataset.train.labels)
     clock.lap("submission")
-    history.finish(folders, run, scores, clock.laps)
+    registry.finish(folders, run, scores, clock.laps)
     print(summary(folders, run, scores, warnings))
 
 
-def manifest_of(config: Config, digits: data.Data, setup: Setup) -> dict:
-    """What a run is made from and on; runs of equal `identity` may go on with each other's members."""
-    described = describe(setup)
-    return {
-        "identity": {
-            "settings": runs.settings_of(config),
-            "data": [digits.train.sha256, digits.test.sha256],
-            "package sources": sources_sha256(),
-            "libraries": described["versions"],
-            **asdict(setup),
-        },
-        "source": digits.source,
-        "commit": git_commit(),
-        **described,
-    }
-
-
-def summary(folders: Folders, run: runs.Run, scores: dict, warnings: list[str]) -> str:
+def summary(folders: Folders, run: Run, scores: dict, warnings: list[str]) -> str:
     """What a user wants to read at the end."""
     oof, board = scores["out_of_fold"], scores["leaderboard"]
     lines = [
@@ -110,25 +114,25 @@ def summary(folders: Folders, run: runs.Run, scores: dict, warnings: list[str]) 
         lines.append(f"True accuracy            {scores['true_accuracy']:.5f}  (test labels, which no member saw)")
     lines += [f"Warning: {warning}" for warning in warnings]
     lines += [f"Submission               {run.submission}"]
-    newest = run.config.recipe not in BASELINES and run.path == runs.find_run(folders).path
+    newest = run.config.recipe not in BASELINES and run.path == find_run(folders).path
     submit = "make submit" + f" RUN={shlex.quote(str(run.path))}" * (not newest)  # else another run goes
     following = {"kaggle": submit, "sample": "bring the real data: see the banner above"}
     lines += [f"Next                     {following.get(run.manifest['source'], 'nothing: such data submits nothing')}"]
     return "\n".join(lines)
 
 
-def illustrate(folders: Folders, run: runs.Run, digits: data.Data, save_h5: bool = False) -> None:
+def illustrate(folders: Folders, run: Run, dataset: Dataset, save_h5: bool = False) -> None:
     """Figures, report and model of a complete run; what fails here costs a line, never the submission."""
 
     def make_report():
-        from competition import report  # here: a missing library must not stop the run either
+        from competition.report.run_page import make_report  # here: a missing library must not stop the run either
 
-        return report.make_report(folders, run, digits)
+        return make_report(folders, run, dataset)
 
     def export_model():
-        from competition import predict
+        from competition.ensemble.predict import export_model
 
-        return "  ".join(str(predict.export_model(run, suffix)) for suffix in (".keras", *[".h5"] * save_h5))
+        return "  ".join(str(export_model(run, suffix)) for suffix in (".keras", *[".h5"] * save_h5))
 
     for name, make in (("Report", make_report), ("Model", export_model)):
         try:

@@ -9,8 +9,8 @@ import sys
 import numpy as np
 import pytest
 
-from competition.digits import Digits, content_hash, read_digits
-from competition.folders import ROOT, SAMPLE
+from competition.data.digits import Digits, content_hash, read_digits
+from competition.runs.folders import ROOT, SAMPLE
 
 # Started in the background of a script this process ignores Ctrl-C, and so would all that the tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)

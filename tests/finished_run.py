@@ -4,11 +4,15 @@ from dataclasses import asdict, replace
 
 import numpy as np
 
-from competition import data, history, runs, scoring
 from competition.config import RECIPES
-from competition.folders import Folders
-from competition.folds import plan_members
-from competition.submission import write_submission
+from competition.data.dataset import load_dataset
+from competition.ensemble import scoring
+from competition.ensemble.folds import plan_members
+from competition.kaggle.submission import write_submission
+from competition.runs import registry
+from competition.runs.folders import Folders
+from competition.runs.result import MemberResult
+from competition.runs.run import Run
 
 MISREAD = {(4, 9): 5, (9, 4): 3, (7, 1): 1}  # label, reading: rows
 
@@ -16,8 +20,8 @@ MISREAD = {(4, 9): 5, (9, 4): 3, (7, 1): 1}  # label, reading: rows
 def finished_run(folder, name="20260101-000000-quick", misread=MISREAD, views=0.5, **settings):
     """Write a run of the sample into a folder; the first rows of each label are the misread ones."""
     folders = Folders.find(None, folder)
-    digits = data.load(folders, "sample")
-    config = replace(RECIPES["quick"], **{"folds": 2, "test_views": views, **settings})
+    digits = load_dataset(folders, "sample")
+    config = replace(RECIPES["quick"], **{"folds": 2, "tta": views, **settings})
     labels = digits.train.labels
     read = labels.copy()
     for (label, reading), count in misread.items():
@@ -26,12 +30,12 @@ def finished_run(folder, name="20260101-000000-quick", misread=MISREAD, views=0.
     out_of_fold = _spread_over(read, sure)
     test = _spread_over(digits.answers, np.full(len(digits.answers), 0.99, np.float32))
 
-    run = runs.Run(folder / name)
+    run = Run(folder / name)
     run.path.mkdir(parents=True)
     run.write_json("config.json", asdict(config))
     run.write_json("manifest.json", {
         "identity": {"settings": asdict(config), "data": [digits.train.sha256, digits.test.sha256],
-                     "package sources": "0", "precision": "float32"},
+                     "package": "0", "precision": "float32"},
         "source": "sample", "commit": None, "hardware": "<none & nothing>", "seconds": {"members": 61.0},
         "setup": {"precision": "float32", "jit_compile": False, "threads": 1},
     })  # fmt: skip
@@ -44,11 +48,11 @@ def finished_run(folder, name="20260101-000000-quick", misread=MISREAD, views=0.
         moved[:10] = _spread_over((digits.answers[:10] + i) % 10, np.full(10, 0.9, np.float32))
         facts = {"data_sha256": digits.train.sha256, "seed": member.seed, "accuracy": 0.99, "seconds": 1.0}
         facts |= {"epochs": 3, "kept_epoch": 2}
-        valid = np.stack([out_of_fold[member.rows[1]]] * 2)
-        run.store_member(member.name, runs.MemberResult(valid, np.stack([moved] * 2), [np.zeros(1)], epochs, facts))
+        valid = np.stack([out_of_fold[member.out_of_fold_rows]] * 2)
+        run.store_member(member.name, MemberResult(valid, np.stack([moved] * 2), [np.zeros(1)], epochs, facts))
     run.write_arrays("probabilities.npz", out_of_fold=np.stack([out_of_fold] * 2), test=np.stack([test] * 2))
     accuracy = scoring.accuracy(labels, out_of_fold)
-    low, high = scoring.wilson(accuracy, len(labels))
+    low, high = scoring.wilson(round(accuracy * len(labels)), len(labels))
     part = {"accuracy": accuracy, "score": accuracy, "low": low, "high": high}
     scores = {
         "out_of_fold": {**part, "log_loss": scoring.log_loss(labels, out_of_fold), "errors": sum(misread.values())},
@@ -58,7 +62,7 @@ def finished_run(folder, name="20260101-000000-quick", misread=MISREAD, views=0.
     }
     run.write_json("scores.json", scores)
     write_submission(run.submission, test.argmax(1))
-    history.finish(folders, run, scores, {})
+    registry.finish(folders, run, scores, {})
     return folders, run, digits
 
 

@@ -24,12 +24,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from competition import forms, history, leaderboard, provenance, report, resuming, runs
 from competition.config import Config
-from competition.digits import PIXELS, read_digits
+from competition.data.digits import PIXELS, read_digits
 from competition.errors import CompetitionError
-from competition.folders import Folders
-from competition.submission import check_submission
+from competition.kaggle import leaderboard, provenance
+from competition.kaggle.submission import check_submission
+from competition.report.run_page import repeat_command
+from competition.runs import registry, resuming, schema
+from competition.runs.folders import Folders
+from competition.runs.result import MEMBER_FILES, MemberResult
+from competition.runs.run import files
 
 PATIENCE = 30  # seconds that one input may take
 TOKENS = [
@@ -124,7 +128,7 @@ class Bench:
             "settings": asdict(Config()),
             "data": ["a", "b"],
             "precision": "float32",
-            "package sources": "c",
+            "package": "c",
         }
         self.manifest = {
             "identity": self.identity,
@@ -140,16 +144,16 @@ class Bench:
         even = np.full((2, 3, 10), 0.1, np.float32)
         epoch = {"accuracy": 0.9, "loss": 0.3, "val_accuracy": 0.95, "val_loss": 0.2}
         self.facts = {"seed": 7, "accuracy": 0.75, "seconds": 1.5, "epochs": 1, "kept_epoch": 1, "data_sha256": "a"}
-        self.run.store_member("m", runs.MemberResult(even, even, [np.ones((2, 3), np.float32)], [epoch], self.facts))
+        self.run.store_member("m", MemberResult(even, even, [np.ones((2, 3), np.float32)], [epoch], self.facts))
         self.run.submission.write_bytes(b"ImageId,Label\n1,7\n2,0\n3,9\n")
-        history.add_to_history(self.folders, history.history_row(self.run, self.scores))
+        registry.add(self.folders, registry.row_of(self.run, self.scores))
         self.member = self.run.path / "members" / "m"
         self.good = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
     def kinds(self) -> dict:
         """Of each kind of file: what is drawn, and its reader."""
-        member = {name: (self.member / name).read_bytes() for name in runs.MEMBER_FILES}
-        names = st.sampled_from([*runs.MEMBER_FILES])
+        member = {name: (self.member / name).read_bytes() for name in MEMBER_FILES}
+        names = st.sampled_from([*MEMBER_FILES])
         done = json.loads((self.member / "done.json").read_bytes())
         return {
             "train.csv": (damaged(self.train_csv), self.read_train),
@@ -228,8 +232,8 @@ class Bench:
         assert (resuming._unfinished(self.folders, self.identity) == self.run) == (
             manifest["identity"] == self.identity
         )
-        history.history_row(self.run, self.scores)
-        assert "\n" not in report.repeat_command(self.run)
+        registry.row_of(self.run, self.scores)
+        assert "\n" not in repeat_command(self.run)
         try:
             provenance.row_of_run(self.folders, self.run)
         except CompetitionError:
@@ -238,12 +242,12 @@ class Bench:
 
     def read_scores(self, content):
         self.put(self.run.path / "scores.json", content)
-        row = history.history_row(self.run, self.run.read_json("scores.json", forms.SCORES))
+        row = registry.row_of(self.run, self.run.read_json("scores.json", schema.SCORES))
         return float(row["oof_accuracy"]) == round(json.loads(content)["out_of_fold"]["accuracy"], 5)
 
     def read_history(self, content):
         self.put(self.folders.history, content)
-        rows = history.read_history(self.folders)
+        rows = registry.read(self.folders)
         leaderboard.table(rows)
         naive = [row for row in csv.reader(io.StringIO(content.decode(), newline="")) if row]
         assert len(rows) == max(0, len(naive) - 1)
@@ -268,11 +272,11 @@ class Bench:
         name, content = drawn
         self.put(self.member / name, content)
         done = json.loads(self.good[self.member / "done.json"])
-        done["sha256"][name] = runs.files.sha256_of(self.member / name)
+        done["sha256"][name] = files.sha256_of(self.member / name)
         self.put(self.member / "done.json", json.dumps(done).encode())
         result = self.run.load_member("m")
         if result is not None:
-            assert all(a.dtype == np.float32 and a.shape[::2] == (2, 10) for a in (result.valid, result.test))
+            assert all(a.dtype == np.float32 and a.shape[::2] == (2, 10) for a in (result.out_of_fold, result.test))
             assert all(a.dtype.kind in "fiu" for a in result.weights) and len(result.history) == 1
             assert all(np.isfinite(float(value)) for value in result.history[0].values())
         return result is not None

@@ -13,9 +13,9 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from competition.digits import read_digits
-from competition.folders import ROOT, SAMPLE, Folders
-from competition.runs import Run, list_runs
+from competition.data.digits import read_digits
+from competition.runs.folders import ROOT, SAMPLE, Folders
+from competition.runs.run import Run, list_runs
 from tests.conftest import write_csv
 
 SMALL = ("--folds", "3", "--epochs", "2", "--batch-size", "32", "--width", "0.25", "--stop-fraction", "0.1")

@@ -1,81 +1,138 @@
-"""The floors of the house: a module imports only from floors strictly below its own."""
+"""The plan of the house: rooms over rooms, and imports that only go down."""
 
 import ast
 import subprocess
 import sys
+from graphlib import CycleError, TopologicalSorter
+from importlib.util import resolve_name
+from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
-from competition.folders import PACKAGE, ROOT
+from competition.runs.folders import PACKAGE, ROOT
 
-FLOORS = (
-    ("errors", "config", "scoring", "files", "forms", "folders", "kaggle_failures", "unpacking"),
-    ("digits", "folds", "augment", "submission", "runs", "kaggle_cli", "device", "models", "stopping", "progress",
-     "pictures", "mnist", "flags", "sources"),
-    ("training", "engines", "cluster", "data", "history", "resuming", "kernel", "figures", "page", "saved_model"),
-    ("ensemble", "provenance", "remote", "report", "compare", "predict"),
-    ("pipeline", "leaderboard"),
-    ("baselines", "blend"),
-    ("__main__", "kernel_template"),
-)  # fmt: skip
-FLOOR = {module: number for number, modules in enumerate(FLOORS) for module in modules}
-# These, or what they import, load Keras.
-KERAS = {"device", "models", "stopping", "mnist", "training", "engines", "cluster", "saved_model", "ensemble"}
-KERAS |= {"predict", "pipeline", "baselines", "blend"}
-# `config` raises CompetitionError, and files of floor 0 may use that one name.
-BASEMENT = "errors"
+GROUND = ("competition.config", "competition.errors")  # under every room; of the two, config stands on errors
+ROOMS = ("report", "kaggle", "ensemble", "network", "data", "runs")  # top to bottom; above them the story
+# Outside the network's room these load Keras, or what they import does; inside it, one does not.
+HEAVY = {f"competition.ensemble.{name}" for name in ("members", "manifest", "engines", "cluster", "predict", "blend")}
+HEAVY |= {"competition.ensemble.baselines", "competition.pipeline"}
+LIGHT = {"competition.network.member", "competition.network.augmentation"}
 
 
-def imported(module):
-    """Package modules and outside packages that a module imports at its top level, and anywhere."""
-    tree = ast.parse((PACKAGE / f"{module}.py").read_text())
-    for node in ast.walk(tree):
+def name_of(path):
+    """The dotted name of a file; a room's is its __init__'s."""
+    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def modules(package=PACKAGE):
+    """All modules by their names; templates are texts, which nobody may import."""
+    return {name_of(path): path for path in sorted(package.rglob("*.py")) if "templates" not in path.parts}
+
+
+MODULES = modules()
+
+
+def imported(module, text):
+    """The modules of this package that a text imports, anywhere in it and in any way."""
+    package = module if MODULES[module].name == "__init__.py" else module.rpartition(".")[0]
+    found = set()
+    for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Import):
-            yield from ((alias.name, node in tree.body) for alias in node.names)
+            found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            names = [f"{node.module}.{alias.name}" for alias in node.names]
-            yield from ((name, node in tree.body) for name in names)
+            base = resolve_name("." * node.level + (node.module or ""), package) if node.level else node.module
+            found |= {name if (name := f"{base}.{alias.name}") in MODULES else base for alias in node.names}
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("import_module", "__import__")):
+            found |= {argument.value for argument in node.args if isinstance(argument, ast.Constant)}
+    return {name for name in found if name.split(".")[0] == "competition"}
 
 
-def inside(name):
-    parts = name.split(".")
-    return parts[1] if parts[0] == "competition" and len(parts) > 1 else None
+def floor(module):
+    """0 is the ground, 1 the lowest room, and the story on top of all."""
+    room = module.split(".")[1] if module.count(".") else ""
+    return 0 if module in GROUND else len(ROOMS) - ROOMS.index(room) if room in ROOMS else len(ROOMS) + 1
 
 
-def test_every_module_has_a_floor():
-    assert {path.stem for path in PACKAGE.glob("*.py")} - {"__init__"} == set(FLOOR)
+def graph_of(texts):
+    return {module: imported(module, text) for module, text in texts.items()}
 
 
-@pytest.mark.parametrize("module", FLOOR)
-def test_imports_go_down(module):
-    for name, _ in imported(module):
-        below = inside(name)
-        if below and not (below == BASEMENT and module != BASEMENT):
-            assert FLOOR[below] < FLOOR[module], f"{module} imports {below}"
+def upward(texts):
+    """The imports that go up; `texts` are the modules' sources by name."""
+    return {(a, b) for a, below in graph_of(texts).items() for b in below if floor(b) > floor(a)}
 
 
-@pytest.mark.parametrize("module", FLOOR)
-def test_only_some_modules_import_keras(module):
-    outside = {name.split(".")[0] for name, _ in imported(module)}
-    assert not outside & {"keras", "tensorflow"} or module in KERAS
-    assert "tensorflow" not in outside or module == "device"
+def texts(**planted):
+    return {module: path.read_text() + planted.get(module, "") for module, path in MODULES.items()}
 
 
-@pytest.mark.parametrize("module", FLOOR)
-def test_a_module_is_read_in_one_sitting(module):
-    assert len((PACKAGE / f"{module}.py").read_text().splitlines()) <= 250
+def test_the_package_shows_at_most_twelve_entries():
+    shown = sorted(path.name for path in PACKAGE.iterdir() if not path.name.startswith((".", "__pycache__")))
+    assert shown == sorted(
+        [*ROOMS, "__init__.py", "__main__.py", "commands.py", "config.py", "errors.py", "pipeline.py"]
+    )
 
 
-def test_only_folders_knows_the_projects_folders():
-    for module in FLOOR:
-        text = (PACKAGE / f"{module}.py").read_text()
-        assert module == "folders" or ("__file__" not in text and "/kaggle/" not in text), module
+def test_imports_go_down_and_never_round():
+    assert not upward(texts())
+    TopologicalSorter(graph_of(texts())).prepare()  # raises CycleError
+
+
+@pytest.mark.parametrize("room", ROOMS)
+@pytest.mark.parametrize(
+    "line",
+    ("from competition.pipeline import train", "import competition.pipeline", "from .. import pipeline",
+     "def late():\n    from ..pipeline import train", "import_module('competition.pipeline')"),
+)  # fmt: skip
+def test_an_import_that_goes_up_is_seen(room, line):
+    module = max(name for name in MODULES if name.startswith(f"competition.{room}."))
+    assert upward(texts(**{module: f"\n{line}\n"})) == {(module, "competition.pipeline")}
+
+
+def test_an_import_of_the_next_room_and_a_circle_are_seen():
+    for above, below in pairwise(ROOMS):
+        high, low = (min(name for name in MODULES if name.startswith(f"competition.{r}.")) for r in (above, below))
+        assert upward(texts(**{low: f"\nimport {high}\n"})) == {(low, high)}
+    round_about = texts(**{"competition.runs.files": "\nfrom competition.runs.run import Run\n"})
+    with pytest.raises(CycleError):
+        TopologicalSorter(graph_of(round_about)).prepare()
+
+
+def test_a_room_is_introduced_by_its_paragraph_and_nothing_else():
+    for room in ROOMS:
+        tree = ast.parse((PACKAGE / room / "__init__.py").read_text())
+        assert len(tree.body) == 1 and len(ast.get_docstring(tree).splitlines()) >= 3, room
+
+
+def outside(module):
+    """The packages of others that a module imports."""
+    tree = ast.parse(MODULES[module].read_text())
+    names = [alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names]
+    names += [node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and not node.level]
+    return {name.split(".")[0] for name in names}
+
+
+def test_only_the_network_computes_with_keras():
+    for module in MODULES:
+        assert "keras" not in outside(module) or module.startswith("competition.network."), module
+        assert "tensorflow" not in outside(module) or module == "competition.network.device", module
+
+
+def test_what_is_light_loads_no_keras():
+    """Every module but those of network/ and what stands on them, imported all together."""
+    light = sorted(m for m in MODULES if m in LIGHT or not (m in HEAVY or m.startswith("competition.network.")))
+    script = f"import importlib, sys\nfor m in {light}: importlib.import_module(m)\n"
+    script += "print('HEAVY', sorted({'tensorflow', 'keras'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert done.stdout == "HEAVY []\n"
 
 
 @pytest.mark.parametrize(
     "arguments", (["--help"], ["train", "--help"], ["data", "--source", "sample"], ["kernel", "--unpack", "."])
 )
-def test_light_commands_do_not_load_tensorflow(arguments, tmp_path):
+def test_light_commands_do_not_load_tensorflow(arguments):
     script = (
         "import sys; from competition.__main__ import main\n"
         f"try: main({arguments!r})\n"
@@ -86,7 +143,17 @@ def test_light_commands_do_not_load_tensorflow(arguments, tmp_path):
     assert "HEAVY []" in done.stdout
 
 
-@pytest.mark.parametrize("module", ("submission", "leaderboard", "remote"))
-def test_what_submits_does_not_load_tensorflow(module):
-    script = f"import sys, competition.{module}; assert not {{'tensorflow', 'keras'}} & set(sys.modules)"
-    subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True)
+def test_a_module_is_read_in_one_sitting():
+    long = {module: n for module, path in MODULES.items() if (n := len(path.read_text().splitlines())) > 250}
+    assert not long
+
+
+def test_only_folders_knows_the_projects_folders():
+    for module, path in MODULES.items():
+        text = path.read_text()
+        assert module == "competition.runs.folders" or ("__file__" not in text and "/kaggle/" not in text), module
+
+
+def test_tests_mirror_the_rooms():
+    for room in ROOMS:
+        assert list(Path(ROOT, "tests", room).glob("test_*.py")), room

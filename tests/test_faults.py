@@ -12,18 +12,22 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from competition import engines, ensemble, files, history, resuming, runs
 from competition.config import RANGES, Config
-from competition.device import Setup
-from competition.engines import Processes
+from competition.ensemble import engines
+from competition.ensemble.engines import Processes
+from competition.ensemble.folds import plan_members
+from competition.ensemble.members import Trainer, train_members
 from competition.errors import CompetitionError
-from competition.folders import ROOT, Folders
-from competition.folds import plan_members
-from competition.submission import write_submission
-from tests.test_runs import IDENTITY, RESULT
+from competition.kaggle.submission import write_submission
+from competition.network.device import Setup
+from competition.network.training import fit_member
+from competition.runs import files, registry, resuming
+from competition.runs.folders import ROOT, Folders
+from competition.runs.run import list_runs
+from tests.runs.test_run import IDENTITY, RESULT
 
 MANIFEST = {"identity": IDENTITY, "source": "kaggle", "hardware": "2 cores"}
-TINY = Config(folds=2, epochs=3, batch_size=32, width=0.25, stop_fraction=0.1, test_views=0)
+TINY = Config(folds=2, epochs=3, batch_size=32, width=0.25, stop_fraction=0.1, tta=0)
 
 
 @pytest.fixture
@@ -54,7 +58,7 @@ WRITES = {
     "probabilities.npz": lambda f, run: run.write_arrays("probabilities.npz", test=np.zeros(99)),
     "member": lambda f, run: run.store_member("m", RESULT),
     "submission.csv": lambda f, run: write_submission(run.submission, np.zeros(99)),
-    "history.csv": lambda f, run: history.add_to_history(f, {"run": "x" * 99}),
+    "history.csv": lambda f, run: registry.add(f, {"run": "x" * 99}),
     "report.html": lambda f, run: files.write(run.path / "report.html", "x" * 99),
 }
 
@@ -129,7 +133,7 @@ def test_a_read_only_folder_is_said_and_stays_as_it_was(tmp_path, arguments, sai
 def test_a_run_is_one_processs_until_that_ends(folders):
     """The lock of a process that was killed is nobody's."""
     code = (
-        "import sys; from pathlib import Path; from competition import files\n"
+        "import sys; from pathlib import Path; from competition.runs import files\n"
         "lock = files.claim(Path(sys.argv[1])); print(bool(lock), flush=True); sys.stdin.read()"
     )
     run = start(folders)
@@ -144,7 +148,7 @@ def test_a_run_is_one_processs_until_that_ends(folders):
     other.kill()
     other.communicate()
     (folders.submissions / run.name / ".probabilities.npz.1.tmp").write_text("of the killed one")
-    newest = runs.list_runs(folders)[-1]
+    newest = list_runs(folders)[-1]
     (newest.path / "config.json").unlink()
     assert start(folders) == run and not list(run.path.glob(".*.tmp"))
 
@@ -165,12 +169,12 @@ def test_what_changed_is_named_and_a_damaged_manifest_is_in_nobodys_way(folders,
 
 def training(few, **settings):
     config = replace(TINY, **settings)
-    return ensemble.Training(Setup("float32", False, 1), few, few), plan_members(config, few.labels)[0]
+    return Trainer(Setup("float32", False, 1), few, few), plan_members(config, few.labels)[0]
 
 
 def test_a_member_that_does_not_fit_into_memory_is_said_and_not_raised(few):
     work, member = training(few, epochs=1)
-    member = replace(member, rows=(member.rows[0], np.broadcast_to(np.int64(0), 10**13)))  # petabytes of pictures
+    member = replace(member, out_of_fold_rows=np.broadcast_to(np.int64(0), 10**13))  # petabytes of pictures
     name, error = work(member, lambda *_: None)
     assert name == member.name and isinstance(error, CompetitionError)
     assert "must fit into the memory. Received: Unable to allocate" in str(error) and "JOBS=1" in str(error)
@@ -178,15 +182,15 @@ def test_a_member_that_does_not_fit_into_memory_is_said_and_not_raised(few):
 
 @pytest.mark.slow
 def test_a_member_that_does_not_learn_gets_one_other_seed(few, monkeypatch):
-    monkeypatch.setattr("competition.training.ENOUGH_STEPS", 10)
-    seeds, train = [], ensemble.train_member
+    monkeypatch.setattr("competition.network.training.ENOUGH_STEPS", 10)
+    seeds, train = [], fit_member
 
     def unlucky(member, seed, *rest):
         seeds.append(seed)
         settings = replace(member.config, learning_rate=1e-7 if len(seeds) == 1 else 0.01)
         return train(replace(member, config=settings), seed, *rest)
 
-    monkeypatch.setattr(ensemble, "train_member", unlucky)
+    monkeypatch.setattr("competition.ensemble.members.fit_member", unlucky)
     work, member = training(few, epochs=5)
     _, result = work(member, lambda *_: None)
     assert len(set(seeds)) == 2 and result.facts["seed"] == seeds[1]
@@ -212,7 +216,7 @@ def test_the_members_that_did_not_fail_are_kept(folders, few):
 
     run = start(folders)
     with pytest.raises(CompetitionError, match="must learn"):
-        ensemble.train_members(run, TINY, Setup("float32", False, 1), few, few, Engine())
+        train_members(run, TINY, Setup("float32", False, 1), few, few, Engine())
     first, second = (member.name for member in plan_members(TINY, few.labels))
     assert not (run.path / "members" / first).exists() and (run.path / "members" / second / "done.json").exists()
 

@@ -6,11 +6,15 @@ import keras
 import numpy as np
 import pytest
 
-from competition import device, predict, report, runs
 from competition.config import RECIPES
-from competition.device import Setup
+from competition.ensemble.predict import probabilities_of
 from competition.errors import CompetitionError
-from competition.models import build_model
+from competition.network import device
+from competition.network.device import Setup
+from competition.network.models import build_model
+from competition.report.run_page import make_report
+from competition.runs.result import MemberResult
+from competition.runs.run import files
 from tests.finished_run import finished_run
 
 
@@ -30,7 +34,7 @@ def hostile(tmp_path):
     weights = build_model(RECIPES["quick"]).get_weights()
     for name in ("repeat1-fold1", "repeat1-fold2"):
         member = run.load_member(name)
-        run.store_member(name, runs.MemberResult(member.valid, member.test, weights, member.history, member.facts))
+        run.store_member(name, MemberResult(member.out_of_fold, member.test, weights, member.history, member.facts))
     return folders, run, digits
 
 
@@ -45,9 +49,9 @@ def test_a_lambda_in_model_keras_is_nobodys(hostile, tmp_path):
     opened.save(run.path / "model.keras")
     with zipfile.ZipFile(run.path / "model.keras") as archive:
         assert b"Lambda" in archive.read("config.json")
-    said = predict.probabilities_of(run, digits.test.images[:5])
+    said = probabilities_of(run, digits.test.images[:5])
     assert said.shape == (5, 10)
-    report.make_report(folders, run, digits)
+    make_report(folders, run, digits)
     assert not marker.exists()
 
 
@@ -59,11 +63,11 @@ def test_a_pickle_with_the_right_checksum_is_refused(hostile, tmp_path, name):
     with (folder / name).open("wb") as file:
         (np.savez if name.endswith("z") else np.save)(file, bomb)
     done = run.read_json("members/repeat1-fold1/done.json")
-    done["sha256"][name] = runs.files.sha256_of(folder / name)
+    done["sha256"][name] = files.sha256_of(folder / name)
     run.write_json("members/repeat1-fold1/done.json", done)
     assert run.load_member("repeat1-fold1") is None
     with pytest.raises(CompetitionError, match="Received: a damaged one"):
-        predict.probabilities_of(run, digits.test.images[:5])
+        probabilities_of(run, digits.test.images[:5])
     assert not (tmp_path / "executed").exists()
 
 
@@ -73,7 +77,7 @@ def test_html_in_names_stays_text(hostile):
     run.write_json("config.json", {**config, "recipe": "<script>alert(2)</script>"})
     manifest = run.manifest
     run.write_json("manifest.json", {**manifest, "hardware": "<b>4 cores", "commit": "'><i>", "extra": "</pre><u>"})
-    page = report.make_report(folders, run, digits).read_text("utf-8")
+    page = make_report(folders, run, digits).read_text("utf-8")
     assert "&lt;script&gt;alert(2)" in page and "&lt;img src=x" in page
     assert [tag for tag in ("<script>alert", "<img src=x", "<b>4 cores", "'><i>", "</pre><u>") if tag in page] == []
 
@@ -83,7 +87,7 @@ def test_probabilities_of_other_data_are_refused(hostile):
     run.write_arrays("probabilities.npz", out_of_fold=np.full((2, 7, 10), 0.1, np.float32),
                      test=np.full((2, 7, 10), 0.1, np.float32))  # fmt: skip
     with pytest.raises(CompetitionError, match="must hold those of each row"):
-        report.make_report(folders, run, digits)
+        make_report(folders, run, digits)
 
 
 def test_a_precision_that_is_none_is_refused(hostile):
@@ -92,4 +96,4 @@ def test_a_precision_that_is_none_is_refused(hostile):
     manifest["identity"]["precision"] = "__import__('os')"
     run.write_json("manifest.json", manifest)
     with pytest.raises(CompetitionError, match="must name a precision"):
-        predict.probabilities_of(run, digits.test.images[:5])
+        probabilities_of(run, digits.test.images[:5])

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from competition.folders import ROOT, Folders
-from competition.runs import list_runs
+from competition.runs.folders import ROOT, Folders
+from competition.runs.run import list_runs
 from tests.conftest import write_csv
 from tests.soak import SMALL, soak
 

@@ -6,9 +6,10 @@ import re
 import numpy as np
 import pytest
 
-from competition import runs
-from competition.folders import ROOT, Folders
-from competition.submission import check_submission
+from competition.kaggle.submission import check_submission
+from competition.runs.folders import ROOT, Folders
+from competition.runs.result import MEMBER_FILES
+from competition.runs.run import find_run
 from tests.conftest import needed
 
 SMALL = ("--folds", "2", "--repeats", "2", "--teachers", "1", "--epochs", "6", "--batch-size", "16")
@@ -38,7 +39,7 @@ def trained(tmp_path_factory, few, sample):
         timeout=300,
     )
     assert done.returncode == 0, done.stderr
-    return root, runs.find_run(Folders(root / "input", root / "runs")), done
+    return root, find_run(Folders(root / "input", root / "runs")), done
 
 
 def test_it_learns(trained, sample):
@@ -60,7 +61,7 @@ def test_what_it_prints(trained):
 def test_what_it_leaves(trained, few):
     _, run, _ = trained
     names = {path.relative_to(run.path).as_posix() for path in run.path.rglob("*") if path.is_file()}
-    members = {f"members/{name}/{file}" for name in NAMES for file in (*runs.MEMBER_FILES, "done.json")}
+    members = {f"members/{name}/{file}" for name in NAMES for file in (*MEMBER_FILES, "done.json")}
     whole = {"config.json", "manifest.json", "probabilities.npz", "scores.json", "submission.csv", "done.json"}
     assert whole | members <= names and not any(name.endswith(".tmp") for name in names)
     assert check_submission(run.submission, 300, few.labels) == []
@@ -73,7 +74,7 @@ def test_what_it_leaves(trained, few):
 
 def test_out_of_fold_is_the_mean_of_the_members_of_each_fold(trained, few):
     _, run, _ = trained
-    from competition.folds import repeated_folds
+    from competition.ensemble.folds import repeated_folds
 
     arrays = run.read_arrays("probabilities.npz")
     assert arrays["out_of_fold"].shape == (2, 600, 10) and arrays["test"].shape == (2, 300, 10)
@@ -82,9 +83,11 @@ def test_out_of_fold_is_the_mean_of_the_members_of_each_fold(trained, few):
     members = [run.load_member(name) for name in NAMES]
     for k, (_, valid) in enumerate(repeated_folds(few.labels, 2, 1, 0)):
         teacher, pupil = members[k], members[k + 2]
-        np.testing.assert_allclose(arrays["out_of_fold"][:, valid], (teacher.valid + pupil.valid) / 2, atol=1e-6)
+        np.testing.assert_allclose(
+            arrays["out_of_fold"][:, valid], (teacher.out_of_fold + pupil.out_of_fold) / 2, atol=1e-6
+        )
         for member in (teacher, pupil):
-            wrong = member.valid[1].argmax(1) != few.labels[valid]
+            wrong = member.out_of_fold[1].argmax(1) != few.labels[valid]
             assert member.facts["accuracy"] == pytest.approx(1 - wrong.mean())
         assert pupil.facts["test_sha256"] == run.manifest["identity"]["data"][1] and "test_sha256" not in teacher.facts
     np.testing.assert_allclose(arrays["test"], np.mean([member.test for member in members], axis=0), atol=1e-6)
@@ -115,7 +118,7 @@ def test_jax_runs_the_same_code(folders, command):
         KERAS_BACKEND="jax",
     )
     assert done.returncode == 0, done.stderr
-    run = runs.find_run(Folders(folders / "input", folders / "runs"))
+    run = find_run(Folders(folders / "input", folders / "runs"))
     assert run.manifest["versions"]["jax"] and run.read_json("scores.json")["out_of_fold"]["accuracy"] > 0.2
 
 
@@ -123,7 +126,7 @@ def test_jax_runs_the_same_code(folders, command):
 def test_the_quick_recipe_reaches_its_score(command, tmp_path):
     done = command("train", "--source", "sample", "--submissions", tmp_path)
     assert done.returncode == 0, done.stderr
-    run = runs.find_run(Folders(tmp_path, tmp_path))
+    run = find_run(Folders(tmp_path, tmp_path))
     scores = run.read_json("scores.json")
     assert scores["true_accuracy"] >= 0.988
     assert scores["leaderboard"]["low"] <= scores["true_accuracy"] <= scores["leaderboard"]["high"]

@@ -16,11 +16,11 @@ import numpy as np
 import pandas as pd
 
 from competition.config import Config
-from competition.data import obtain
-from competition.digits import read_digits
-from competition.folders import ROOT, Folders
-from competition.folds import member_settings
-from competition.runs import find_run
+from competition.data.dataset import obtain
+from competition.data.digits import read_digits
+from competition.ensemble.folds import member_settings
+from competition.runs.folders import ROOT, Folders
+from competition.runs.run import find_run
 
 ROUNDS = 3
 CORES = len(os.sched_getaffinity(0))
@@ -59,7 +59,7 @@ def reading():
 
 def augmentation():
     """An epoch's images drawn, without a network."""
-    from competition.augment import Augmenter
+    from competition.network.augmentation import Augmenter
 
     images = read_digits(obtain(Folders.find())[0], True).images
     rows = np.arange(min(6000, len(images)))
@@ -137,7 +137,7 @@ def members():
 
 def on_a_cluster(workers):
     """Seconds of the members and of their training alone, a meter around a worker, and its peak memory in kB."""
-    from tests.clusters import LocalCluster, Meter
+    from tests.ensemble.clusters import LocalCluster, Meter
 
     with tempfile.TemporaryDirectory() as folder, LocalCluster(Path(folder)) as cluster:
         meter = Meter()

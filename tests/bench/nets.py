@@ -6,8 +6,8 @@ import time
 import numpy as np
 
 from competition.config import RECIPES, Config
-from competition.digits import read_digits
-from competition.folders import SAMPLE
+from competition.data.digits import read_digits
+from competition.runs.folders import SAMPLE
 
 WARM_UP, STEPS = 20, 60
 
@@ -16,7 +16,7 @@ def training_flops(config: Config | None = None) -> float:
     """Floating-point operations of a training step for an image: three times the forward pass's."""
     import keras
 
-    from competition.models import StandardizedConv2D, build_model
+    from competition.network.models import StandardizedConv2D, build_model
 
     total = 0
     for layer in build_model(config or RECIPES["fast"]).layers:
@@ -55,7 +55,7 @@ def reference_net():
     """The net of the best public recipe, as it comes: float32, and a softmax at its end."""
     import keras
 
-    from competition.models import build_model
+    from competition.network.models import build_model
 
     return keras.Sequential([build_model(RECIPES["reference"]), keras.layers.Softmax()])
 
@@ -89,11 +89,11 @@ def keras_with_defaults(model, batch_size):
 
 
 def ours(threads, augmented=True):
-    """The same calls as training.train_member, by the recipe `fast`."""
+    """The same calls as training.fit_member, by the recipe `fast`."""
     from dataclasses import replace
 
-    from competition.device import choose_setup, feed, prepare
-    from competition.training import augmented_batches, compiled_model
+    from competition.network.device import choose_setup, feed, prepare
+    from competition.network.training import augmented_batches, compiled_model
 
     config = replace(RECIPES["fast"], epochs=3)
     setup = choose_setup(threads=threads)

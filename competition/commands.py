@@ -1,0 +1,237 @@
+"""The command line: one subcommand for each Makefile target. What a subcommand needs is imported when called."""
+
+import argparse
+import importlib.util
+import time
+from dataclasses import fields
+from pathlib import Path
+
+from competition.config import MNIST, RECIPES, Config
+from competition.data.facts import REAL
+from competition.errors import CompetitionError
+from competition.runs.folders import Folders
+
+SOURCES = ("auto", REAL, "sample", *MNIST)  # of the data; see `load_dataset`
+
+
+def parser() -> argparse.ArgumentParser:
+    """The subcommands, each with its function's docstring, and their flags; the settings' come from Config's fields."""
+    root = argparse.ArgumentParser("python -m competition", description="Kaggle's Digit Recognizer, done properly.")
+    folders = argparse.ArgumentParser(add_help=False)
+    folders.add_argument("--input", type=Path, help="folder of the CSVs or the zip (default: input/)")
+    folders.add_argument("--submissions", type=Path, help="folder of the runs (default: submissions/)")
+    folders.add_argument("--mnist-npz", type=Path, help="of mnist-keras data (default: where Keras keeps it)")
+    settings = argparse.ArgumentParser(add_help=False)
+    group = settings.add_argument_group("settings (default: the recipe's)")
+    for field in fields(Config):
+        if field.name != "recipe":
+            group.add_argument(f"--{field.name.replace('_', '-')}", type=field.type, metavar=field.type.__name__)
+    commands = root.add_subparsers(required=True, metavar="command")
+
+    def command(function, *more):
+        text = function.__doc__.rstrip(".")
+        sub = commands.add_parser(function.__name__, parents=[folders, *more], help=text, description=text)
+        sub.set_defaults(function=function)
+        return sub
+
+    sub = command(data)
+    sub.add_argument("--source", choices=SOURCES, default="auto")
+
+    sub = command(train, settings)
+    sub.add_argument("--recipe", choices=RECIPES, help="default: fast on the real data, quick on the sample")
+    sub.add_argument("--source", choices=SOURCES, default="auto")
+    sub.add_argument("--new", action="store_true", help="start a new run where an unfinished one could go on")
+    sub.add_argument("--tensorboard", action="store_true", help="also write TensorBoard logs into the run's folder")
+    sub.add_argument("--save-h5", action="store_true", help="also write model.h5, in Keras's legacy format")
+    where = sub.add_argument_group("where the work runs (changes no setting of the run)")
+    engine = where.add_mutually_exclusive_group()
+    engine.add_argument("--jobs", type=int, help="members that train at once (default: what suits the machine)")
+    engine.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask cluster that trains them, tcp://host:8786")
+    where.add_argument("--threads", type=int, default=1, help="of one member on a CPU (default: 1; 0: all)")
+    precisions = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
+    where.add_argument("--precision", choices=precisions, default="auto")
+    where.add_argument("--jit-compile", choices=("auto", "on", "off"), default="auto")
+    where.add_argument(
+        "--deterministic", action=argparse.BooleanOptionalAction, default=True, help="the same bytes again (default)"
+    )
+
+    sub = command(baselines, settings)
+    sub.add_argument("--source", choices=("auto", *MNIST), default="auto", help="of MNIST (auto: what is at hand)")
+    sub.add_argument("--jobs", type=int, help="members that train at once (default: what suits the machine)")
+
+    sub = command(blend)
+    sub.add_argument("--runs", required=True, metavar="RUN,RUN", help="two or more")
+
+    sub = command(kernel, settings)
+    sub.add_argument("--recipe", choices=RECIPES, default="fast", help="default: fast")
+    sub.add_argument("--kind", choices=("notebook", "script"), default="notebook", help="default: notebook")
+    sub.add_argument("--username", help="on Kaggle (default: the one that the kaggle command line knows)")
+    sub.add_argument("--push", action="store_true", help="run it on Kaggle and fetch its outputs")
+    sub.add_argument("--unpack", type=Path, metavar="FILE", help="instead, get the package back out of a kernel")
+    sub.add_argument(
+        "--into", type=Path, help="folder (default: submissions/kernel-KIND; to unpack: unpacked/ beside FILE)"
+    )
+
+    sub = command(notebook)
+    sub.add_argument("--run", help="default: the newest complete run; where there is none, one is trained")
+
+    sub = command(check)
+    sub.add_argument("file", type=Path)
+
+    sub = command(submit)
+    sub.add_argument("--run", help="default: the newest complete run")
+    sub.add_argument("--file", type=Path, help="a file instead of a run")
+    sub.add_argument("--force", action="store_true", help="send again, or a file of unknown origin")
+    sub.add_argument("--no-wait", dest="wait", action="store_false", help="leave the score to `make scores`")
+
+    command(scores)
+
+    sub = command(report)
+    sub.add_argument("--run", help="default: the newest complete run")
+    sub.add_argument("--compare", metavar="RUN,RUN", help="two runs on the same data")
+
+    sub = command(predict)
+    which = sub.add_mutually_exclusive_group()
+    which.add_argument("--run", help="default: the newest complete run")
+    which.add_argument("--model", type=Path, help="a .keras or .h5 file of one of our networks, in place of a run")
+    sub.add_argument("images", type=Path, nargs="+", help="a .csv, .csv.gz or .zip like test.csv, or PNG or JPEG files")
+
+    sub = command(record)
+    sub.add_argument("--run", help="default: the newest complete run")
+    sub.add_argument("--remark", default="", help="what the run taught")
+    return root
+
+
+def chosen_settings(options) -> dict:
+    """The flags that are fields of Config; None where the recipe decides."""
+    return {field.name: getattr(options, field.name) for field in fields(Config) if field.name != "recipe"}
+
+
+def data(options, folders: Folders) -> None:
+    """find, download or unpack the data, and check every value."""
+    from competition.data.dataset import load_dataset
+    from competition.kaggle.download import fetch_missing
+
+    started = time.perf_counter()
+    fetch_missing(folders, options.source)
+    dataset = load_dataset(folders, options.source)
+    counts = f"{len(dataset.train)} training and {len(dataset.test)} test digits"
+    print(f"{counts}, checked in {time.perf_counter() - started:.1f} s. Source: {dataset.source}.")
+
+
+def train(options, folders: Folders) -> None:
+    """train the ensemble and write a submission."""
+    from competition import pipeline
+    from competition.network.device import choose_setup
+
+    if options.tensorboard and importlib.util.find_spec("tensorboard") is None:
+        raise CompetitionError("TENSORBOARD=1 needs the package. Received: none. Next: pip install tensorboard.")
+    if options.tensorboard and options.scheduler:
+        raise CompetitionError(
+            "TENSORBOARD=1 logs what trains on this machine. Received: SCHEDULER= as well. Next: one without the other."
+        )
+    setup = choose_setup(options.precision, options.jit_compile, options.threads, options.deterministic)
+    extras = {name: getattr(options, name) for name in ("source", "jobs", "new", "tensorboard", "scheduler", "save_h5")}
+    pipeline.train(folders, setup, options.recipe, chosen_settings(options), **extras)
+
+
+def baselines(options, folders: Folders) -> None:
+    """train five classic systems beside ours, and print a table."""
+    from competition import pipeline
+    from competition.ensemble.baselines import write_table
+    from competition.kaggle.download import fetch_missing
+
+    fetch_missing(folders)
+    print(write_table(folders, chosen_settings(options), pipeline.train, options.source, options.jobs))
+
+
+def blend(options, folders: Folders) -> None:
+    """average finished runs on the same data into a new one."""
+    from competition import pipeline
+
+    pipeline.blend(folders, options.runs.split(","))
+
+
+def kernel(options, folders: Folders) -> None:
+    """pack the package and a recipe into a Kaggle kernel."""
+    from competition.kaggle import cli
+    from competition.kaggle.kernel import pack, unpack
+    from competition.kaggle.kernel_run import run_on_kaggle
+
+    if options.unpack:
+        files = unpack(options.unpack, options.into or options.unpack.parent / "unpacked")
+        return print("\n".join(map(str, files)))
+    folder = options.into or folders.submissions / f"kernel-{options.kind}"
+    owner = options.username or cli.username()
+    print(pack(folder, owner, options.recipe, chosen_settings(options), options.kind))
+    if options.push:
+        run_on_kaggle(folders, folder)
+
+
+def notebook(options, folders: Folders) -> None:
+    """execute the walk-through of a run, into the run's folder."""
+    from competition.kaggle.notebook import execute
+    from competition.runs.run import find_run, list_runs
+
+    if options.run or any(run.complete for run in list_runs(folders)):
+        run = find_run(folders, options.run)
+    else:
+        from competition import pipeline
+        from competition.network.device import choose_setup
+
+        run = pipeline.train(folders, choose_setup())
+    print(execute(folders, run))
+
+
+def check(options, folders: Folders) -> None:
+    """check a submission the way Kaggle would."""
+    from competition.kaggle.submission import check_submission
+
+    print("\n".join([f"{options.file}: Kaggle would accept it.", *check_submission(options.file)]))
+
+
+def submit(options, folders: Folders) -> None:
+    """send a complete run to Kaggle and wait for its score."""
+    from competition.kaggle import leaderboard
+
+    leaderboard.submit(folders, options.run, options.file, options.force, options.wait)
+
+
+def scores(options, folders: Folders) -> None:
+    """ask Kaggle for all scores: predicted against real."""
+    from competition.kaggle import leaderboard
+
+    print(leaderboard.table(leaderboard.refresh(folders)))
+
+
+def report(options, folders: Folders) -> None:
+    """make a run's report.html, or compare two runs."""
+    from competition.data.dataset import load_dataset_of
+    from competition.report.comparison import make_comparison
+    from competition.report.run_page import make_report
+    from competition.runs.run import find_run
+
+    if options.compare:
+        names = options.compare.split(",")
+        if len(names) != 2:
+            raise CompetitionError(f"COMPARE takes two runs. Received: {options.compare}. Next: COMPARE=run-a,run-b.")
+        pair = [find_run(folders, name) for name in names]
+        print(make_comparison(folders, *pair, load_dataset_of(folders, pair[0].manifest)))
+    else:
+        run = find_run(folders, options.run)
+        print(make_report(folders, run, load_dataset_of(folders, run.manifest)))
+
+
+def predict(options, folders: Folders) -> None:
+    """label a test-format CSV or pictures of single digits."""
+    from competition.ensemble.predict import print_predictions
+
+    print_predictions(folders, options.run, options.images, options.model)
+
+
+def record(options, folders: Folders) -> None:
+    """copy a run's row of history.csv into the committed record."""
+    from competition.runs import registry
+
+    row = registry.record(folders, options.run, options.remark)
+    print(f"{folders.record}: {row['run']} is recorded.")

@@ -1,0 +1,173 @@
+"""Where the digits lie: CSVs in input/, Kaggle's zip there, the embedded sample, or MNIST."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from competition.config import MNIST
+from competition.data import mnist
+from competition.data.archive import zip_entry
+from competition.data.digits import Digits, content_hash, read_digits
+from competition.data.facts import COMPETITION, FILES, PAGE, REAL, RULES, TEST, TRAIN
+from competition.errors import CompetitionError
+from competition.runs import files
+from competition.runs.folders import SAMPLE, Folders
+
+MNIST_FILES = "mnist_train.csv", "mnist_test.csv"
+SAMPLE_FILES = SAMPLE / f"{TRAIN}.gz", SAMPLE / f"{TEST}.gz"
+BANNER = f"""\
+==================================================================================
+ This is the embedded SAMPLE: 6,000 training and 2,000 test digits of the 70,000.
+ For the real data do one of these, then run the command again:
+   - put {COMPETITION}.zip, downloaded in the browser from
+     {PAGE}/data, into {{input}}/
+   - create an API token at https://www.kaggle.com/settings and accept the rules at
+     {RULES}
+=================================================================================="""
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """The competition's rows.
+
+    Attributes:
+        train: digits with labels.
+        test: digits without.
+        answers: int64 array (n_test,), the true labels of the sample's or MNIST's test digits; None for Kaggle's.
+    """
+
+    train: Digits
+    test: Digits
+    answers: np.ndarray | None
+
+    @property
+    def source(self) -> str:
+        """Where both files come from, or `other` when they don't belong together."""
+        return self.train.source if self.train.source == self.test.source else "other"
+
+
+def obtain(folders: Folders, source: str = "auto") -> tuple[Path, Path]:
+    """Find the train and test files, and unpack their zip where that is all there is.
+
+    Args:
+        source: `auto` takes the CSVs in input/, else the zip in it, else the sample; `kaggle` leaves out the sample and
+            `sample` all else.
+
+    Raises:
+        CompetitionError: what there is cannot be used; nothing is tried in its place.
+    """
+    if source != "sample":
+        found = find_csvs(folders)
+        if not found and (zipped := folders.input / f"{COMPETITION}.zip").exists():
+            found = unzip(zipped)
+        if len(found) == 2:
+            return found[0], found[1]
+        if found or source == REAL:
+            raise CompetitionError(
+                f"{folders.input} must hold {TRAIN} and {TEST}. Received: {'one of them' if found else 'neither'}. "
+                f"Next: put {COMPETITION}.zip there and `make data`."
+            )
+    print(BANNER.format(input=folders.input))
+    return SAMPLE_FILES
+
+
+def load_dataset(folders: Folders, source: str = "auto") -> Dataset:
+    """Read and check both files, from the cache where they were read before.
+
+    Args:
+        source: as `obtain` takes it; or one of MNIST, for the baselines.
+
+    Raises:
+        CompetitionError: a file breaks a rule.
+    """
+    return _read_mnist(folders, source) if source in MNIST else _read(folders, *obtain(folders, source))
+
+
+def load_dataset_of(folders: Folders, manifest: dict) -> Dataset:
+    """The data that a run was made from.
+
+    Args:
+        manifest: the run's.
+
+    Raises:
+        CompetitionError: it is not there any more, or other data is in its place.
+    """
+    source = manifest["source"]
+    if source == "sample" and SAMPLE.is_dir():  # a kernel brings no sample of its own
+        dataset = _read(folders, *SAMPLE_FILES)  # without its banner: it was read when the run was made
+    else:
+        dataset = load_dataset(folders, source if source in MNIST else REAL)
+    for digits, name, wanted in zip(
+        (dataset.train, dataset.test), (TRAIN, TEST), manifest["identity"]["data"], strict=True
+    ):
+        if digits.sha256 != wanted:
+            raise CompetitionError(
+                f"The run needs the {name} that it was made from, content {wanted[:12]}…. Received: content "
+                f"{digits.sha256[:12]}… in {folders.input}. Next: --input with the folder of the run's own data."
+            )
+    return dataset
+
+
+def find_csvs(folders: Folders) -> list[Path]:
+    """Those of train.csv and test.csv, plain or gzipped, that lie in input/."""
+    return [path for path in (_csv(folders.input, name) for name in (TRAIN, TEST)) if path]
+
+
+def mnist_at_hand(folders: Folders) -> str | None:
+    """Which of MNIST's sources can be had without a download; None if neither."""
+    if mnist.find_npz(folders.mnist_npz):
+        return "mnist-keras"
+    return "mnist-csv" if all(_csv(folders.input, name) for name in MNIST_FILES) else None
+
+
+def unzip(zipped: Path) -> list[Path]:
+    """Unpack the competition's files beside their zip: checked first, then written whole.
+
+    Returns:
+        train.csv and test.csv.
+
+    Raises:
+        CompetitionError: the zip cannot be read, is damaged, or there is no room.
+    """
+    try:
+        raw = zipped.read_bytes()
+    except OSError as error:
+        raise CompetitionError(f"{zipped} must be a readable file. Received: {error.strerror}. "
+                               f"Next: chmod u+r {zipped}.") from None  # fmt: skip
+    contents = [zip_entry(zipped, raw, name) for name in FILES]
+    files.check_room(zipped.parent, sum(map(len, contents)))
+    for name, content in zip(FILES, contents, strict=True):
+        files.write(zipped.with_name(name), content)
+    return [zipped.with_name(name) for name in (TRAIN, TEST)]
+
+
+def _read(folders: Folders, train_path: Path, test_path: Path) -> Dataset:
+    train = read_digits(train_path, labelled=True, cache=folders.cache)
+    test = read_digits(test_path, labelled=False, cache=folders.cache)
+    answers = None
+    if test_path.parent == SAMPLE:
+        answers = np.loadtxt(SAMPLE / "test_labels.csv", np.int64, delimiter=",", skiprows=1)[:, 1]
+    return Dataset(train, test, answers)
+
+
+def _read_mnist(folders: Folders, source: str) -> Dataset:
+    """MNIST's 60,000 and 10,000: its test labels are known, and no member is given them."""
+    if source == "mnist-csv":
+        paths = [_csv(folders.input, name) for name in MNIST_FILES]
+        if not all(paths):
+            raise CompetitionError(
+                f"{folders.input} must hold {' and '.join(MNIST_FILES)}. Received: "
+                f"{'one of them' if any(paths) else 'neither'}. Next: put them there, or --source mnist-keras."
+            )
+        read = [read_digits(path, labelled=True, cache=folders.cache, header=False) for path in paths]
+        (images, labels), (test, answers) = [(digits.images, digits.labels) for digits in read]
+    else:
+        path = mnist.find_npz(folders.mnist_npz) or mnist.download_npz()
+        (images, labels), (test, answers) = mnist.read_npz(path)
+    train = Digits(images, labels, source, content_hash(images, labels))
+    return Dataset(train, Digits(test, None, source, content_hash(test, None)), answers)
+
+
+def _csv(folder: Path, name: str) -> Path | None:
+    return next((path for path in (folder / name, folder / f"{name}.gz") if path.exists()), None)

@@ -1,0 +1,72 @@
+"""The members' probabilities → one answer, and what it is worth."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from competition.config import Config
+from competition.data.digits import Digits
+from competition.ensemble import scoring
+from competition.ensemble.folds import exchangeable, plan_members, seen_by
+from competition.ensemble.scoring import Group
+from competition.runs.result import MemberResult
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What an ensemble says; index 0 is of the images as they are, 1 averaged over test-time views.
+
+    Attributes:
+        out_of_fold: float32 array (2, n_train, 10), each row averaged over the members that were asked about
+            it, none of which saw it; NaN where none was asked, as random splits may leave rows.
+        test: float32 array (2, n_test, 10), averaged over all members.
+        variant: which of the two the recipe submits.
+        groups: what the average is made of.
+    """
+
+    out_of_fold: np.ndarray
+    test: np.ndarray
+    variant: int
+    groups: list[Group]
+
+
+def combine(config: Config, train: Digits, results: list[MemberResult]) -> Answer:
+    """Average the members' probabilities."""
+    members = plan_members(config, train.labels)
+    asked = seen_by(members, len(train))
+    out_of_fold = np.where(asked[:, None], np.zeros((2, len(train), 10)), np.nan)
+    for member, result in zip(members, results, strict=True):
+        out_of_fold[:, member.out_of_fold_rows] += result.out_of_fold / asked[member.out_of_fold_rows, None].astype(
+            np.float32
+        )
+    return Answer(
+        out_of_fold=out_of_fold.astype(np.float32),
+        test=np.mean([result.test for result in results], axis=0, dtype=np.float64).astype(np.float32),
+        variant=config.variant,
+        groups=exchangeable(config, members, np.stack([result.test[config.variant] for result in results])),
+    )
+
+
+def score(labels, answer: Answer, results: list[MemberResult]) -> dict:
+    """The two scores of a run, never mixed up: out-of-fold, and predicted for the leaderboard."""
+    rows = scoring.judged(answer.out_of_fold[0])
+    labels, plain, chosen = labels[rows], answer.out_of_fold[0, rows], answer.out_of_fold[answer.variant, rows]
+    accuracy = scoring.accuracy(labels, chosen)
+    errors = round((1 - accuracy) * len(labels))
+    low, high = scoring.wilson(len(labels) - errors, len(labels))
+    return {
+        "out_of_fold": {
+            "accuracy": accuracy,
+            "low": low,
+            "high": high,
+            "log_loss": scoring.log_loss(labels, chosen),
+            "errors": errors,
+            "rows": len(labels),
+            "without_views": scoring.accuracy(labels, plain),
+        },
+        "leaderboard": scoring.predict_leaderboard(labels, chosen, answer.groups),
+        "members": {
+            "accuracy": float(np.mean([result.facts["accuracy"] for result in results])),
+            "each": [result.facts["accuracy"] for result in results],
+        },
+    }

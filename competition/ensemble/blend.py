@@ -1,0 +1,111 @@
+"""Finished runs → a new one that averages them, with its own score and provenance."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from competition.config import Config
+from competition.data.dataset import Dataset
+from competition.ensemble import scoring
+from competition.ensemble.answer import Answer, combine
+from competition.ensemble.folds import plan_members
+from competition.ensemble.members import load_members
+from competition.errors import CompetitionError
+from competition.runs.result import PROVENANCE, MemberResult
+from competition.runs.run import Run
+
+
+@dataclass(frozen=True)
+class Blend:
+    """The average of some runs.
+
+    Attributes:
+        config: that of a run whose members they all are.
+        manifest: the first run's, with all that provenance asks of each.
+        answer: their mean.
+        results: of all their members.
+    """
+
+    config: Config
+    manifest: dict
+    answer: Answer
+    results: list[MemberResult]
+
+
+def blend(parents: list[Run], dataset: Dataset) -> Blend:
+    """Average finished runs, each as much as the others, from what their members said.
+
+    Out of fold, a row counts where every run was asked about it: elsewhere the average would be of other runs than
+    the one that is submitted.
+
+    Args:
+        parents: two or more runs that were trained on the same data.
+        dataset: that data.
+
+    Raises:
+        CompetitionError: they cannot be blended.
+    """
+    _check(parents)
+    results = [_members(parent, dataset) for parent in parents]
+    answers = [combine(parent.config, dataset.train, members) for parent, members in zip(parents, results, strict=True)]
+    tta = max(parent.config.tta for parent in parents)  # where one has no views, both its variants are the same
+    config = replace(parents[0].config, recipe="blend", tta=tta, folds=1, repeats=len(parents), teachers=0)
+    answer = Answer(
+        out_of_fold=np.mean([answer.out_of_fold for answer in answers], axis=0, dtype=np.float64).astype(np.float32),
+        test=np.mean([answer.test for answer in answers], axis=0, dtype=np.float64).astype(np.float32),
+        variant=config.variant,
+        groups=[replace(group, share=group.share / len(answers)) for answer in answers for group in answer.groups],
+    )
+    if not len(scoring.judged(answer.out_of_fold[0])):
+        raise _refusal("runs that were asked about other rows each", "runs that were trained with folds")
+    return Blend(config, _manifest(parents), answer, [result for members in results for result in members])
+
+
+def _check(parents: list[Run]) -> None:
+    if len({parent.path.resolve() for parent in parents}) < max(2, len(parents)):
+        raise _refusal(", ".join(parent.name for parent in parents), "RUNS=run-a,run-b")
+    for parent in parents:
+        if "parents" in parent.manifest:
+            raise _refusal(f"{parent.name}, a blend itself", "name its parents")
+        if parent.manifest["identity"]["data"] != parents[0].manifest["identity"]["data"]:
+            raise _refusal(f"{parents[0].name} and {parent.name}, on other data", "choose runs of one source")
+
+
+def _members(run: Run, dataset: Dataset) -> list[MemberResult]:
+    """All members, each checked to be whole and of the run's own plan and data."""
+    results = load_members(run, plan_members(run.config, dataset.train.labels), len(dataset.test))
+    missing = [name for name, result in results.items() if result is None]
+    if missing:
+        raise _refusal(f"{run.name}, of which {missing[0]} is missing", "another run, or `make train`")
+    return list(results.values())
+
+
+def _manifest(parents: list[Run]) -> dict:
+    """The first parent's, with all that provenance asks of each."""
+    first = parents[0].manifest
+    told = [
+        {
+            "run": parent.name,
+            "sha256": parent.read_json("done.json")["sha256"],
+            "source": parent.manifest["source"],
+            "settings": parent.manifest["identity"]["settings"],
+            "members": {
+                name: {key: facts[key] for key in PROVENANCE if key in facts}
+                for name, facts in parent.member_facts().items()
+            },
+        }
+        for parent in parents
+    ]
+    sources = {parent.manifest["source"] for parent in parents}
+    return {
+        **{key: first[key] for key in ("commit", "hardware", "setup", "versions") if key in first},
+        "identity": {**first["identity"], "settings": {"recipe": "blend"}},
+        "source": sources.pop() if len(sources) == 1 else "other",
+        "parents": told,
+    }
+
+
+def _refusal(received: str, following: str) -> CompetitionError:
+    return CompetitionError(
+        f"RUNS names two or more trained runs on the same data. Received: {received}. Next: {following}."
+    )

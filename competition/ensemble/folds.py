@@ -1,0 +1,92 @@
+"""Which rows teach a member and which it is asked about."""
+
+import numpy as np
+from sklearn.model_selection import StratifiedKFold, train_test_split
+
+from competition.config import Config
+from competition.ensemble.scoring import Group
+from competition.network.member import Member, seed_of
+
+
+def plan_members(config: Config, labels) -> list[Member]:
+    """The members of a run: one for each fold of each repeat, or one for each random split."""
+    splits = 1 if config.teachers else config.repeats  # a teacher has seen its pupils' rows, and no others
+    if config.folds > 1:
+        pairs = repeated_folds(labels, config.folds, splits, config.seed)
+    else:
+        pairs = random_splits(labels, config.holdout, splits, config.seed)
+    pairs *= config.repeats // splits
+    return [
+        Member(name, settings, seed_of(config.seed, i) >> 1, *rows)
+        for i, ((name, settings), rows) in enumerate(zip(member_settings(config).items(), pairs, strict=True))
+    ]
+
+
+def seen_by(members: list[Member], rows: int = 0) -> np.ndarray:
+    """How many members are asked about each of the rows, int array: the repeats, but with random splits any number."""
+    return np.bincount(np.concatenate([member.out_of_fold_rows for member in members]), minlength=rows)
+
+
+def mean_seen_by(counts) -> float:
+    """The mean of those counts that are not 0; the harmonic one, as the gain from averaging goes with 1 / count."""
+    return float(1 / np.mean(1 / counts[counts > 0]))
+
+
+def exchangeable(config: Config, members: list[Member], said) -> list[Group]:
+    """What the submission averages, in groups whose parts differ by chance alone.
+
+    Repeats are a group each, as they may be of several kinds. With teachers they share their folds and what they make
+    of the test rows: one group, whose parts are the means of each fold's members. Random splits are one group.
+
+    Args:
+        members: the whole plan.
+        said: float array (members, n, 10), what each of them says of some rows.
+    """
+    if config.folds == 1:
+        return [Group(1.0, mean_seen_by(seen_by(members)), said)]
+    repeats = said.reshape(config.repeats, config.folds, *said.shape[1:])
+    if config.teachers:
+        return [Group(1.0, 1.0, repeats.mean(axis=0))]
+    return [Group(1 / config.repeats, 1.0, repeat) for repeat in repeats]
+
+
+def member_settings(config: Config) -> dict[str, Config]:
+    """The names of a run's members, repeat by repeat, and the settings of each."""
+    return {
+        f"repeat{repeat + 1}-fold{fold + 1}": config.of_repeat(repeat)
+        for repeat in range(config.repeats)
+        for fold in range(config.folds)
+    }
+
+
+def repeated_folds(labels, folds: int, repeats: int, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Split the rows into stratified folds, as often as there are repeats, differently each time.
+
+    Args:
+        labels: int64 array (n,).
+
+    Returns:
+        `folds * repeats` pairs (train, out-of-fold) of sorted row numbers, repeat by repeat. In one repeat each
+        row is out of exactly one fold.
+    """
+    pairs = []
+    for repeat in range(repeats):
+        splitter = StratifiedKFold(folds, shuffle=True, random_state=seed_of(seed, repeat))
+        pairs += list(splitter.split(np.zeros(len(labels)), labels))
+    return pairs
+
+
+def random_splits(labels, holdout: float, repeats: int, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Split the rows in two at random, stratified, as often as there are repeats.
+
+    Args:
+        labels: int64 array (n,).
+        holdout: fraction of the rows in the second part.
+
+    Returns:
+        `repeats` pairs (train, out-of-fold) of sorted row numbers. A row may be in no second part, or in several.
+    """
+    states = [seed_of(seed, repeat) for repeat in range(repeats)]
+    rows, asked = np.arange(len(labels)), max(10, round(holdout * len(labels)))
+    pairs = [train_test_split(rows, test_size=asked, stratify=labels, random_state=state) for state in states]
+    return [(np.sort(train), np.sort(asked)) for train, asked in pairs]

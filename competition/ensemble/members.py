@@ -1,0 +1,180 @@
+"""Train the members of a run that it does not hold yet, wherever they run."""
+
+import importlib.util
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from competition.config import Config
+from competition.data.digits import Digits, content_hash
+from competition.ensemble.engines import Engine, Tell, choose_processes
+from competition.ensemble.folds import plan_members
+from competition.ensemble.progress import Progress
+from competition.errors import CompetitionError, one_line
+from competition.network.device import OUT_OF_MEMORY, Setup, hardware
+from competition.network.member import Member
+from competition.network.training import failure, fit_member
+from competition.runs.result import MemberResult
+from competition.runs.run import Run
+
+
+@dataclass(frozen=True)
+class Trainer:
+    """What all members of a run share; a worker of a cluster gets it before its first.
+
+    Attributes:
+        test: their pixels alone are used.
+        tensorboard: folder for TensorBoard's logs; None writes none.
+    """
+
+    setup: Setup
+    train: Digits
+    test: Digits
+    tensorboard: Path | None = None
+
+    def __call__(self, member: Member, tell: Tell) -> tuple[str, MemberResult | CompetitionError]:
+        """Train one member, wherever this is called; once more, from another seed, where it fails to learn.
+
+        Returns:
+            Its name, and its result or why there is none: the other members go on.
+        """
+        failures = []
+        try:
+            for seed in member.seeds:
+                result = fit_member(
+                    member,
+                    seed,
+                    self.setup,
+                    self.train,
+                    self.test,
+                    lambda logs: tell(member.name, logs),
+                    self.tensorboard and self.tensorboard / member.name,
+                )
+                result.facts["hardware"] = hardware()
+                why = failure(result)
+                if why is None:
+                    return member.name, replace(result, facts=result.facts | {"failed_before": failures})
+                failures.append({"seed": seed, "failure": why})
+        except OUT_OF_MEMORY as error:
+            return member.name, CompetitionError(
+                f"{member.name} must fit into the memory. Received: {one_line(error, 100)}. "
+                "Next: JOBS=1, or a smaller --batch-size or --width; finished members are kept."
+            )
+        return member.name, CompetitionError(
+            f"{member.name} must learn. Received: {why}, from a second seed as well. Next: a lower --learning-rate; "
+            "or look at the data."
+        )
+
+    def check(self) -> None:
+        """Raise CompetitionError where the digits are not those that the hashes say."""
+        for digits in (self.train, self.test):
+            found = content_hash(digits.images, digits.labels)
+            if found != digits.sha256:
+                raise CompetitionError(f"data of content {found[:12]} in place of {digits.sha256[:12]}")
+
+
+def choose_engine(setup: Setup, jobs: int | None = None, scheduler: str | None = None) -> Engine:
+    """Where members run.
+
+    Args:
+        jobs: how many processes on this machine; None takes what suits it.
+        scheduler: address of a Dask scheduler whose workers take the members instead.
+
+    Raises:
+        CompetitionError: there is no such scheduler, or no dask here.
+    """
+    if scheduler is None:
+        return choose_processes(setup, jobs)
+    if importlib.util.find_spec("distributed") is None:
+        raise CompetitionError(
+            "SCHEDULER= needs the package dask. Received: none. Next: pip install 'dask[distributed]>=2025.1,<2027'."
+        )
+    from competition.ensemble.cluster import Cluster
+
+    return Cluster(scheduler)
+
+
+def train_members(
+    run: Run, config: Config, setup: Setup, train: Digits, test: Digits, engine: Engine, tensorboard: bool = False
+) -> list:
+    """Train the members that the run does not hold yet, and keep each as it finishes.
+
+    Args:
+        engine: where they run.
+        tensorboard: whether Keras also writes TensorBoard logs, into the run's folder tensorboard/.
+
+    Returns:
+        The results of all members, in the order of the plan.
+
+    Raises:
+        CompetitionError: a member failed; the others are trained and kept all the same, but for those that learn
+            from such as failed.
+    """
+    members = plan_members(config, train.labels)
+    results = load_members(run, members, len(test))
+    trainer = Trainer(setup, train, test, run.path / "tensorboard" if tensorboard else None)
+    first = config.teachers * config.folds
+    rows = {
+        member.name: len(member.train_rows) + len(test) * (0 < first <= number)
+        for number, member in enumerate(members)
+        if results[member.name] is None
+    }
+    progress = Progress(rows, len(members) - len(rows), config.epochs)
+    try:
+        for stage, teachers in ((members[:first], []), (members[first:], members[:first])):
+            missing = [taught(member, teachers, results) for member in stage if results[member.name] is None]
+            if not missing:
+                continue
+            failed = []
+            for name, result in engine.each(trainer, missing, progress.epoch):
+                if isinstance(result, CompetitionError):
+                    failed.append(result)
+                    continue
+                for before in result.facts["failed_before"]:
+                    progress.say(f"{name} started again from another seed. Received: {before['failure']}.")
+                run.store_member(name, result)
+                results[name] = result
+                progress.member(name, result.facts, _accuracy_so_far(members, results))
+            if failed:
+                raise failed[0]
+    finally:
+        progress.close()
+    return [results[member.name] for member in members]
+
+
+def load_members(run: Run, members: list[Member], test_rows: int) -> dict[str, MemberResult | None]:
+    """The members of a plan that a run holds, by name; None for those that are missing, damaged or of another plan."""
+    results = {}
+    for member in members:
+        result = results[member.name] = run.load_member(member.name)
+        if result is None:
+            continue
+        rows = result.out_of_fold.shape[1], result.test.shape[1]
+        if result.facts.get("seed") not in member.seeds or rows != (len(member.out_of_fold_rows), test_rows):
+            print(f"{member.name} of {run.path} is of another plan: it does not count.")
+            results[member.name] = None
+    return results
+
+
+def taught(member: Member, teachers: list[Member], results: dict[str, MemberResult]) -> Member:
+    """The member with the test rows as those teachers label them that are asked about the same rows as it is.
+
+    So none of them has learned from its out-of-fold rows, and its score on these is an honest one. (Self-training
+    with soft labels: Xie, Luong, Hovy and Le 2020, https://arxiv.org/abs/1911.04252.)
+    """
+    its_own = [teacher for teacher in teachers if np.array_equal(teacher.out_of_fold_rows, member.out_of_fold_rows)]
+    if not its_own:
+        return member
+    said = [results[teacher.name].test[member.config.variant] for teacher in its_own]
+    return replace(member, test_labels=np.mean(said, axis=0, dtype=np.float64).astype(np.float32))
+
+
+def _accuracy_so_far(members, results) -> float:
+    right = rows = 0
+    for member in members:
+        result = results[member.name]
+        if result is not None:
+            right += result.facts["accuracy"] * len(member.out_of_fold_rows)
+            rows += len(member.out_of_fold_rows)
+    return right / rows

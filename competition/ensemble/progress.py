@@ -1,0 +1,63 @@
+"""One live line while members train; plain lines where the output is no terminal."""
+
+import sys
+import time
+
+from tqdm import tqdm
+
+
+class Progress:
+    """Counts epochs of all members, wherever they run.
+
+    Args:
+        rows: of the run's members that are not finished yet, by name: how many an epoch has.
+        done: how many others are finished already.
+        epochs: of one member, at most.
+    """
+
+    def __init__(self, rows: dict[str, int], done: int, epochs: int):
+        members = self.members = done + len(rows)
+        self.rows, self.done, self.epochs = rows, done, epochs
+        self.seen: dict[str, int] = {}
+        self.started = time.monotonic()
+        self.bar = tqdm(
+            total=members * epochs,
+            initial=done * epochs,
+            disable=None,
+            bar_format="{desc} {bar:24} {n}/{total} epochs, {remaining} left{postfix}",
+            desc=f"member {min(done + 1, members)} of {members}",
+            leave=False,
+        )
+
+    def epoch(self, name: str, logs: dict) -> None:
+        """A member finished an epoch."""
+        self.seen[name] = self.seen.get(name, 0) + 1
+        self.bar.update(1)
+        self.bar.set_postfix_str(f"accuracy {logs.get('val_accuracy', float('nan')):.4f}")
+
+    def member(self, name: str, facts: dict, so_far: float) -> None:
+        """A member finished; `so_far` is the out-of-fold accuracy of all that did."""
+        self.done += 1
+        self.bar.update(self.epochs - self.seen.get(name, 0))  # what early stopping saved
+        self.seen[name] = self.epochs
+        self.bar.set_description_str(f"member {min(self.done + 1, self.members)} of {self.members}")
+        self.say(
+            f"member {self.done} of {self.members} ({name}): accuracy {facts['accuracy']:.4f} after "
+            f"{facts['epochs']} epochs, {facts['seconds']:.0f} s; out-of-fold so far {so_far:.4f}{self._left()}"
+        )
+
+    def say(self, line: str) -> None:
+        """Print a line above the live one."""
+        self.bar.write(line, file=sys.stdout)
+
+    def close(self) -> None:
+        """Remove the live line."""
+        self.bar.close()
+
+    def _left(self) -> str:
+        finished = sum(epochs * self.rows[name] for name, epochs in self.seen.items())
+        if self.done == self.members or not finished:
+            return ""
+        ahead = self.epochs * sum(self.rows.values()) - finished
+        seconds = (time.monotonic() - self.started) / finished * ahead
+        return f"; about {tqdm.format_interval(int(seconds))} left"

@@ -1,0 +1,216 @@
+"""Pure functions of labels and probabilities: how good, how sure, how much better.
+
+Throughout, `labels` is an int64 array of shape (n,) with values 0…9 and `probabilities` a float array of
+shape (n, 10) whose rows sum to 1.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import binomtest
+
+Z95 = 1.959964  # two-sided 95 % of the normal distribution
+
+
+@dataclass(frozen=True)
+class Group:
+    """Members of an average that differ by chance alone.
+
+    Attributes:
+        share: of the group in the average of all, 0…1.
+        seen_by: how many of its members an out-of-fold prediction averages, in the mean.
+        said: what each of them says of the test rows, float array (members, n_test, 10).
+    """
+
+    share: float
+    seen_by: float
+    said: np.ndarray
+
+
+def judged(probabilities) -> np.ndarray:
+    """The numbers of the rows that have probabilities, (k,): where no member was asked they are NaN."""
+    return np.flatnonzero(~np.isnan(probabilities[:, 0]))
+
+
+def accuracy(labels, probabilities) -> float:
+    """Fraction of rows whose most probable digit is the label."""
+    return float(np.mean(probabilities.argmax(axis=1) == labels))
+
+
+def log_loss(labels, probabilities) -> float:
+    """Mean negative natural logarithm of the label's probability, which is clipped to 1e-7."""
+    return float(_losses(labels, probabilities).mean())
+
+
+def brier(labels, probabilities) -> float:
+    """Mean squared distance between the probabilities and the one-hot label, 0…2 (Brier, 1950)."""
+    return float(((probabilities - np.eye(10)[labels]) ** 2).sum(axis=1).mean())
+
+
+def wilson(right: int, rows: int) -> tuple[float, float]:
+    """95 % interval of the accuracy of which so many of `rows` rows being right are a sample (Wilson, 1927)."""
+    low, high = binomtest(int(right), int(rows)).proportion_ci(method="wilson")
+    return float(low), float(high)
+
+
+def spread(member_probabilities) -> float:
+    """What members disagree about: the variance between them, summed over digits, mean over rows.
+
+    Args:
+        member_probabilities: float array (members, n, 10), at least two members.
+    """
+    return float(np.var(member_probabilities, axis=0, ddof=1).sum(axis=-1).mean())
+
+
+def predict_leaderboard(labels, out_of_fold, groups: list[Group]) -> dict:
+    """Predict the accuracy of the whole ensemble on the unseen test rows.
+
+    An out-of-fold prediction averages a few members; a submission averages all of them and does better. How much
+    better is not fitted but follows from an identity: the Brier score of an average of m exchangeable members is, in
+    expectation, B(m) = B(1) - V·(1 - 1/m), where V is the variance between members, and V needs no labels, so it is
+    measured on the test rows. Members of several kinds, or of several blended runs, are groups: what differs between
+    groups is averaged in the out-of-fold predictions already, and the variance within one counts by the square of its
+    share. Errors are taken to fall in proportion to the Brier score; half of the predicted gain widens the interval
+    (in quadrature), because that proportion is an assumption.
+
+    Args:
+        labels, out_of_fold: the training rows, (n,) and (n, 10).
+        groups: of the average that is submitted.
+
+    Returns:
+        `score` and its 95 % interval `low`, `high`. The interval holds both sampling errors: of the
+        training rows that measured the score and of the test rows that will.
+    """
+    reductions = [
+        group.share**2 * spread(group.said) * (1 / group.seen_by - 1 / len(group.said))
+        for group in groups
+        if len(group.said) > 1
+    ]
+    gain = sum(reductions) / max(brier(labels, out_of_fold), 1e-12)
+    error = 1 - accuracy(labels, out_of_fold)
+    score = 1 - error * max(0.0, 1 - gain)
+    predicted, test_rows = 1 - score, groups[0].said.shape[1]
+    # One error more than seen: a perfect out-of-fold score does not make the interval empty.
+    rate = max(predicted, 1 / len(labels))
+    sampling = rate * (1 - rate) * (1 / len(labels) + 1 / test_rows)
+    half = math.hypot(Z95 * math.sqrt(sampling), (error - predicted) / 2)
+    return {"score": score, "low": max(0.0, score - half), "high": min(1.0, score + half)}
+
+
+def paired(labels, first, second) -> dict:
+    """Compare two sets of predictions of the same rows, row by row.
+
+    Returns:
+        For `accuracy` and `log_loss` each: the difference first minus second and its 95 % half-width, and
+        in `only_first_wrong`, `only_second_wrong` the numbers of rows that one of them alone gets wrong.
+    """
+    right = [p.argmax(axis=1) == labels for p in (first, second)]
+    losses = [_losses(labels, p) for p in (first, second)]
+    result = {
+        "only_first_wrong": int(np.sum(~right[0] & right[1])),
+        "only_second_wrong": int(np.sum(right[0] & ~right[1])),
+    }
+    differences = {"accuracy": right[0].astype(float) - right[1], "log_loss": losses[0] - losses[1]}
+    for name, difference in differences.items():
+        half = Z95 * difference.std(ddof=1) / math.sqrt(len(labels))
+        result[name] = (float(difference.mean()), float(half))
+    return result
+
+
+def calibration(labels, probabilities, bins: int = 10) -> dict[str, np.ndarray]:
+    """Whether the probability of the predicted digit is how often that digit is right.
+
+    The bins adapt to the rows: each holds the same number of errors that the probabilities themselves
+    expect, so that the nearly certain thousands share one bin and the doubtful few get the others.
+
+    Returns:
+        For each bin that holds rows, least sure first: `confidence` (mean probability of the predicted
+        digit), `accuracy` (fraction right) and `count`.
+    """
+    confidence, right = probabilities.max(axis=1).astype(float), probabilities.argmax(axis=1) == labels
+    order = np.argsort(confidence, kind="stable")
+    confidence, right = confidence[order], right[order]
+    doubt = np.cumsum(1 - np.minimum(confidence, 1))
+    cuts = np.searchsorted(doubt, doubt[-1] * np.arange(1, bins) / bins) + 1 if doubt[-1] > 0 else []
+    parts = [part for part in np.split(np.arange(len(labels)), cuts) if len(part)]
+    return {
+        "confidence": np.array([confidence[part].mean() for part in parts]),
+        "accuracy": np.array([right[part].mean() for part in parts]),
+        "count": np.array([len(part) for part in parts]),
+    }
+
+
+def expected_calibration_error(labels, probabilities, bins: int = 10) -> float:
+    """Mean distance between confidence and accuracy over `calibration`'s bins, weighted by their rows.
+
+    With adaptive bins, as in Nguyen and O'Connor (2015); 0 is perfect.
+    """
+    result = calibration(labels, probabilities, bins)
+    return float(np.average(np.abs(result["confidence"] - result["accuracy"]), weights=result["count"]))
+
+
+def most_confident(labels, probabilities, fractions) -> list[dict]:
+    """How far the most confident rows are right.
+
+    Args:
+        fractions: of the rows, each above 0 and at most 1.
+
+    Returns:
+        For each fraction: `fraction`, `rows`, `errors` and `accuracy` of that many most confident rows.
+    """
+    order = np.argsort(-probabilities.max(axis=1), kind="stable")
+    errors = np.cumsum((probabilities.argmax(axis=1) != labels)[order])
+    rows = [max(1, round(fraction * len(labels))) for fraction in fractions]
+    return [
+        {"fraction": f, "rows": n, "errors": int(errors[n - 1]), "accuracy": float(1 - errors[n - 1] / n)}
+        for f, n in zip(fractions, rows, strict=True)
+    ]
+
+
+def growth(labels, repeats) -> list[dict]:
+    """How the out-of-fold score grows with the number of members a row is averaged over.
+
+    Args:
+        repeats: float array (repeats, n, 10), each the out-of-fold probabilities of one repeat.
+
+    Returns:
+        For 1…repeats members a row: `members`, and `accuracy` averaged over as many cyclic choices of
+        repeats as there are repeats.
+    """
+    count = len(repeats)
+    return [
+        {
+            "members": m,
+            "accuracy": float(
+                np.mean([
+                    accuracy(labels, np.mean([repeats[(start + i) % count] for i in range(m)], axis=0))
+                    for start in range(count if m < count else 1)
+                ])
+            ),
+        }
+        for m in range(1, count + 1)
+    ]  # fmt: skip
+
+
+def predict_growth(labels, out_of_fold, groups: list[Group]) -> np.ndarray:
+    """The accuracy that averages of 1, 2, … members of each group would have, as `predict_leaderboard` predicts it.
+
+    Args:
+        labels, out_of_fold, groups: as there, with groups of one size.
+
+    Returns:
+        float array (members of a group,).
+    """
+    numbers = np.arange(1, len(groups[0].said) + 1)
+    gain = np.zeros(len(numbers))
+    for group in groups:
+        variance = spread(group.said) if len(group.said) > 1 else 0.0
+        gain += group.share**2 * variance * (1 / group.seen_by - 1 / numbers)
+    gain /= max(brier(labels, out_of_fold), 1e-12)
+    return 1 - (1 - accuracy(labels, out_of_fold)) * np.maximum(0, 1 - gain)
+
+
+def _losses(labels, probabilities) -> np.ndarray:
+    """Negative natural logarithm of each label's probability, clipped to 1e-7, (n,)."""
+    return -np.log(np.maximum(probabilities[np.arange(len(labels)), labels], 1e-7))

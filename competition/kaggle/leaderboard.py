@@ -1,0 +1,221 @@
+"""Guard, send, wait for the score, keep history.csv.
+
+What ties a row of history.csv to Kaggle's own list is the file's sha256: its first eight digits are in the
+message that goes with a submission. So whatever is interrupted, `make scores` finds its way.
+"""
+
+import time
+from pathlib import Path
+
+from tqdm import tqdm
+
+from competition.data.facts import PAGE
+from competition.errors import CompetitionError
+from competition.kaggle import cli
+from competition.kaggle.cli import Submission
+from competition.kaggle.command import PAUSES, say_busy
+from competition.kaggle.failures import KaggleError
+from competition.kaggle.provenance import refuse_unknown, row_of_file, row_of_run
+from competition.kaggle.submission import check_submission
+from competition.runs import registry
+from competition.runs.folders import Folders
+from competition.runs.run import Run, find_run
+
+POLL = 10  # seconds between two looks at Kaggle's list
+PATIENCE = 900  # seconds to wait for a score
+LISTED = 60  # seconds until a submission must be in the list
+
+
+def submit(
+    folders: Folders, name: str | None = None, file: Path | None = None, force: bool = False, wait: bool = True
+) -> dict:
+    """Send a run's submission, or a file, and wait for its score.
+
+    Args:
+        name: of the run; None takes the newest complete one.
+        file: a file instead of a run.
+        force: send what was sent before, what is of unknown origin, or where nothing is left today.
+            Nothing forces an invalid file or one that saw other data.
+        wait: for the score; otherwise `make scores` brings it.
+
+    Returns:
+        The row of history.csv.
+
+    Raises:
+        CompetitionError: a guard refused, or Kaggle did, or gave no score in time.
+    """
+    row, path = row_of_run(folders, find_run(folders, name)) if file is None else row_of_file(folders, file)
+    check_submission(path)
+    if not force:
+        _refuse_sent(row, row.get("submission"), row.get("submitted"))
+        refuse_unknown(row, path)
+    registry.add(folders, row)  # from here on `make scores` knows the file
+
+    arrived = cli.submissions()
+    if not force:
+        before = _arrived(arrived, row)
+        if before:
+            _note(folders, row, before)
+            _refuse_sent(row, before.ref, before.date)
+        _refuse_exhausted()
+    message = message_of(row, path)
+    older = {submission.ref for submission in arrived}
+    try:
+        _send(path, message, row, older)
+        print(f"Sent {path}: {message}", flush=True)
+        submission = _follow(folders, row, older, wait)
+    except KeyboardInterrupt:
+        print("The submission may be on its way; `make scores` finds it and its score.")
+        raise
+    if submission.status == "ERROR":
+        raise CompetitionError(
+            f"Kaggle must be able to score the file. Received: {submission.status} for submission {submission.ref}. "
+            f"Next: read the reason at {PAGE}/submissions."
+        )
+    print(verdict(row) if row.get("leaderboard") else "No score yet. Next: `make scores`.")
+    return row
+
+
+def refresh(folders: Folders) -> list[dict]:
+    """Bring history.csv up to date with Kaggle's list.
+
+    Returns:
+        The rows that were sent, oldest first.
+
+    Raises:
+        CompetitionError: nothing could be listed.
+    """
+    rows = registry.read(folders)
+    if not rows:
+        raise CompetitionError(f"{folders.history} must list a run. Received: none. Next: `make train`.")
+    arrived = cli.submissions()
+    for row in rows:
+        submission = _arrived(arrived, row)
+        if submission:
+            _note(folders, row, submission)
+    return [row for row in rows if row.get("submission")]
+
+
+def table(rows: list[dict]) -> str:
+    """Predicted against real, one line a submission."""
+    if not rows:
+        return "Kaggle lists no submission of a run here. Next: `make submit`."
+    lines = [("run", "sent", "out-of-fold", "predicted", "leaderboard", "in interval", "status")]
+    for row in rows:
+        interval = f"{row['predicted']} ({row['predicted_low']}–{row['predicted_high']})" if row["predicted"] else "–"
+        lines.append(
+            (
+                row["run"],
+                row["submitted"][:16],
+                row["oof_accuracy"] or "–",
+                interval,
+                row["leaderboard"] or "–",
+                {True: "yes", False: "no", None: "–"}[inside(row)],
+                row["status"].lower(),
+            )
+        )
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join("  ".join(f"{value:{width}}" for value, width in zip(line, widths, strict=True)).rstrip()
+                     for line in lines)  # fmt: skip
+
+
+def inside(row: dict) -> bool | None:
+    """Whether the real score lies in the predicted interval; None where either is unknown."""
+    if not row.get("leaderboard") or not row.get("predicted_low"):
+        return None
+    return float(row["predicted_low"]) <= float(row["leaderboard"]) <= float(row["predicted_high"])
+
+
+def verdict(row: dict) -> str:
+    """The real score beside the predicted one, in a sentence."""
+    line = f"Leaderboard score {row['leaderboard']}"
+    if inside(row) is None:
+        return f"{line}."
+    place = "inside" if inside(row) else "OUTSIDE"
+    return f"{line}, {place} the predicted {row['predicted']} ({row['predicted_low']} – {row['predicted_high']})."
+
+
+def message_of(row: dict, path: Path) -> str:
+    """What goes with a submission, and is shown in Kaggle's list."""
+    commit = Run(path.parent).manifest.get("commit") if row["run"] == path.parent.name else None
+    facts = [row["recipe"] or path.name, f"out-of-fold {row['oof_accuracy']}" if row["oof_accuracy"] else ""]
+    facts += [f"commit {commit}" if commit else "", f"sha256 {row['sha256'][:8]}"]
+    return ", ".join(fact for fact in facts if fact)
+
+
+def _refuse_sent(row: dict, ref: str | None, when: str | None) -> None:
+    if ref:
+        raise CompetitionError(
+            f"The same bytes are sent once. Received: {row['run']}, sent {(when or '')[:16]} as submission {ref}. "
+            "Next: `make scores`, or ARGS=--force."
+        )
+
+
+def _refuse_exhausted() -> None:
+    left, ever = cli.remaining()
+    if left:
+        print(f"{left} submissions are left today.")
+        return
+    new_day = "wait until 00:00 UTC" if ever else f"join the competition at {PAGE}, or wait until 00:00 UTC"
+    raise CompetitionError(
+        f"A submission must be left today. Received: 0 left. Next: {new_day}; ARGS=--force tries all the same."
+    )
+
+
+def _send(path: Path, message: str, row: dict, before: set[str]) -> None:
+    """Upload; where the answer was lost or Kaggle was busy, look whether it arrived before trying again."""
+    for attempt, pause in enumerate((*PAUSES, None), start=1):
+        try:
+            return cli.submit(path, message)
+        except KaggleError as error:
+            if error.kind not in ("busy", "timeout", "network"):
+                raise
+            try:
+                arrived = _arrived(cli.submissions(), row, before)
+            except CompetitionError:
+                raise CompetitionError(f"{error} Whether it arrived is not known: `make scores` tells.") from None
+            if arrived:
+                return None
+            if error.kind != "busy" or pause is None:
+                raise
+            say_busy(pause, attempt)
+
+
+def _follow(folders: Folders, row: dict, before: set[str], wait: bool) -> Submission:
+    """Look at Kaggle's list until it shows the submission and, when asked to wait, its score."""
+    started, submission = time.monotonic(), None
+    line = "{desc}: {elapsed} of at most " + tqdm.format_interval(PATIENCE)
+    with tqdm(desc="waiting for the score", bar_format=line, leave=False, disable=None) as bar:
+        while True:
+            submission = _arrived(cli.submissions(), row, before)
+            if submission:
+                _note(folders, row, submission)
+                if not wait or row["leaderboard"] or submission.status == "ERROR":
+                    return submission
+            if time.monotonic() - started > (PATIENCE if submission else LISTED):
+                break
+            bar.refresh()
+            time.sleep(POLL)
+    if submission is None:
+        raise CompetitionError(
+            f"Kaggle's list must show what was sent. Received: no submission with sha256 {row['sha256'][:8]} in "
+            f"{LISTED:g} s. Next: `make scores` in some minutes; if it is still not there, `make submit` again."
+        )
+    raise CompetitionError(f"Kaggle gives a score in {PATIENCE:g} s. Received: none yet for submission "
+                           f"{submission.ref}. Next: `make scores`.")  # fmt: skip
+
+
+def _arrived(submissions: list[Submission], row: dict, before: set[str] = frozenset()) -> Submission | None:
+    """The newest submission of the row's bytes, other than those that were there before."""
+    mark = f"sha256 {row['sha256'][:8]}"
+    found = (submission for submission in submissions if mark in submission.description)
+    return next((submission for submission in found if submission.ref not in before), None)
+
+
+def _note(folders: Folders, row: dict, submission: Submission) -> None:
+    """Keep what Kaggle says about a row; a score that was known stays."""
+    score = "" if submission.score is None else f"{submission.score:.5f}"
+    if row.get("submission") == submission.ref:
+        score = score or row.get("leaderboard", "")
+    row.update(submission=submission.ref, submitted=submission.date, status=submission.status, leaderboard=score)
+    registry.add(folders, row)

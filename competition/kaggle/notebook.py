@@ -1,0 +1,106 @@
+"""The walk-through of `templates/walkthrough.py` as a notebook or a script, and executed for a finished run."""
+
+import json
+import os
+import re
+from pathlib import Path
+
+from competition.config import MNIST, RECIPES, Config
+from competition.errors import CompetitionError
+from competition.runs import files
+from competition.runs.folders import PACKAGE, ROOT, Folders
+from competition.runs.run import Run, settings_of
+
+TEMPLATE = PACKAGE / "kaggle" / "templates" / "walkthrough.py"
+HIDDEN = {"_kg_hide-input": True, "jupyter": {"source_hidden": True}}
+KERNELSPEC = {"name": "python3", "display_name": "Python 3", "language": "python"}
+
+
+def execute(folders: Folders, run: Run) -> Path:
+    """Execute the walk-through of a finished run here, with its figures, into the run's folder.
+
+    Returns:
+        The notebook.
+
+    Raises:
+        CompetitionError: a cell failed; nothing is written then.
+    """
+    import nbformat
+    from nbclient import NotebookClient
+    from nbclient.exceptions import CellExecutionError, DeadKernelError
+
+    recipe = RECIPES.get(run.config.recipe, Config())
+    defaults = settings_of(recipe)
+    cells = fill(
+        RECIPE=recipe.recipe,
+        SETTINGS={k: v for k, v in settings_of(run.config).items() if v != defaults[k] and k != "recipe"},
+        SOURCE=run.manifest["source"] if run.manifest["source"] in ("sample", *MNIST) else "auto",
+        FOLDERS={
+            name: str(path.resolve())
+            for name, path in vars(folders).items()
+            if path and name in ("input", "submissions", "mnist_npz")
+        },
+        RUN=run.name,
+    )
+    notebook = nbformat.reads(as_notebook(cells), as_version=4)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
+    client = NotebookClient(
+        notebook,
+        timeout=None,
+        resources={"metadata": {"path": str(run.path)}},
+        extra_arguments=["--log-level=ERROR"],  # not the warning that it talks over the loopback
+    )
+    try:
+        client.execute(env=environment)
+    except (CellExecutionError, DeadKernelError) as error:
+        if getattr(error, "ename", "") == CompetitionError.__name__:
+            raise CompetitionError(error.evalue) from None
+        reason = " ".join(str(error).split()[-30:])
+        raise CompetitionError(
+            f"Every cell of the notebook must run. Received: {reason}. Next: `make notebook RUN=…` with a run of this "
+            "version, and its data."
+        ) from None
+    path = run.path / "notebook.ipynb"
+    files.write(path, nbformat.writes(notebook) + "\n")
+    return path
+
+
+def fill(**values) -> list[tuple[str, str]]:
+    """The template's cells with the values of a pack.
+
+    Args:
+        values: by the name of the variable that gets it.
+
+    Returns:
+        (kind, source) of each cell, where kind is `markdown`, `code` or `hidden` (code to be folded away).
+    """
+    kinds = {"# %%": "code", "# %% [markdown]": "markdown", "# %% hide-input": "hidden"}
+    parts = re.split(r"^(# %%.*)\n", TEMPLATE.read_text("utf-8"), flags=re.MULTILINE)[1:]
+    cells = [(kinds[marker], source.strip()) for marker, source in zip(parts[::2], parts[1::2], strict=True)]
+    for name, value in values.items():
+        value = f'"""{value}"""' if "\n" in str(value) else json.dumps(value, ensure_ascii=False)
+        assignment = f"{name} = {value}".replace("\\", r"\\")
+        cells = [(kind, re.sub(rf"^{name} = .*?(?=  #|$)", assignment, source, flags=re.M)) for kind, source in cells]
+    return cells
+
+
+def as_notebook(cells: list[tuple[str, str]]) -> str:
+    """The cells as a Jupyter notebook of format 4.5."""
+    from nbformat import v4, validate
+
+    made = []
+    for number, (kind, source) in enumerate(cells):
+        if kind == "markdown":
+            cell = v4.new_markdown_cell(re.sub(r"^# ?", "", source, flags=re.MULTILINE))
+        else:
+            cell = v4.new_code_cell(source, metadata=HIDDEN if kind == "hidden" else {})
+        made.append({**cell, "id": f"cell-{number}"})
+    notebook = v4.new_notebook(cells=made, metadata={"kernelspec": KERNELSPEC, "language_info": {"name": "python"}})
+    validate(notebook)
+    return json.dumps(notebook, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
+
+
+def as_script(cells: list[tuple[str, str]]) -> str:
+    """The cells as a Python script in Jupytext's percent format."""
+    markers = {"markdown": "# %% [markdown]", "code": "# %%", "hidden": "# %%"}
+    return "\n\n".join(f"{markers[kind]}\n{source}" for kind, source in cells) + "\n"

@@ -1,0 +1,219 @@
+"""The walk-through that `kernel.py` packs for Kaggle, as a notebook or as a script; it is never imported.
+
+Cells are marked as in Jupytext's percent format. What stands above the first of them is not packed, and in the
+cell of settings the values are replaced by those of the pack.
+"""
+
+# ruff: noqa: E402
+
+# %% [markdown]
+# # Digit Recognizer: from the CSV to the submission
+#
+# 42,000 labelled pictures of handwritten digits teach an ensemble of small convolutional networks; 28,000
+# others wait for their labels. Each picture that teaches one network tests another one, so the score below is
+# an honest forecast of the leaderboard's.
+#
+# Everything here calls the Python package `competition`. It travels inside the next cell, so this page needs
+# no internet and nothing installed.
+
+# %% hide-input
+PACKED = ""  # the package's files: a zip archive, in base64; empty where the package is at hand
+
+import base64
+import io
+import os
+import sys
+import tempfile
+import zipfile
+
+if PACKED:
+    unpacked = tempfile.mkdtemp()
+    zipfile.ZipFile(io.BytesIO(base64.b64decode(PACKED))).extractall(unpacked)
+    sys.path.insert(0, unpacked)
+    os.environ["PYTHONPATH"] = unpacked  # for the processes that train
+
+# %% [markdown]
+# ## Settings
+# A recipe is a named set of settings; `competition/config.py` explains each of them.
+
+# %%
+RECIPE = "fast"
+SETTINGS = {}  # what differs from the recipe, such as {"epochs": 2}
+SOURCE = "auto"
+FOLDERS = {}  # where data and runs lie; on Kaggle they are found
+RUN = None  # None trains a new one; a finished run's name shows that one
+
+# %%
+import inspect
+from collections import Counter
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from sklearn.metrics import ConfusionMatrixDisplay, classification_report
+
+from competition import pipeline
+from competition.config import choose_config
+from competition.data.dataset import load_dataset
+from competition.ensemble import folds, scoring
+from competition.kaggle.submission import check_submission
+from competition.network.augmentation import Augmenter
+from competition.network.device import choose_setup, prepare
+from competition.network.models import ARCHITECTURES, after_the_stem, build_model
+from competition.runs import files
+from competition.runs.folders import Folders
+from competition.runs.run import find_run
+
+figures = {}
+
+
+def show(name):
+    """Show the figure, and remember it: the last cell keeps all of them in the run's folder."""
+    figures[name] = plt.gcf()
+    plt.show()
+
+
+def show_digits(name, images, titles, columns=10):
+    """A sheet of digits with a line above each."""
+    rows = max(1, -(-len(images) // columns))
+    _, axes = plt.subplots(rows, columns, figsize=(columns, 1.3 * rows), squeeze=False)
+    for axis in axes.flat:
+        axis.axis("off")
+    for axis, image, title in zip(axes.flat, images, titles, strict=False):
+        axis.imshow(image[..., 0], cmap="gray_r", vmin=0, vmax=255)
+        axis.set_title(title, fontsize=8)
+    show(name)
+
+
+# %% [markdown]
+# ## 1. The data
+# Each row of `train.csv` is a label and 28 × 28 grey values, 0 (paper) to 255 (ink). Every value is checked
+# while it is read.
+
+# %%
+folders = Folders.find(**FOLDERS)
+digits = load_dataset(folders, SOURCE)
+images, labels = digits.train.images, digits.train.labels
+print(f"{len(labels)} training digits {images.shape}, {len(digits.test)} test digits. Source: {digits.source}.")
+print("Of each digit 0…9:", *np.bincount(labels, minlength=10))
+
+# %%
+examples = np.concatenate([np.flatnonzero(labels == digit)[:10] for digit in range(10)])
+show_digits("digits", images[examples], labels[examples])
+
+# %% [markdown]
+# ## 2. Preprocessing
+# Pixels stay as they are: the network scales them to [0, 1] itself. What helps most is more handwriting, so each
+# picture is turned, scaled, shifted and sheared a little, anew in every epoch. Never mirrored: no digit survives
+# that. Here is one digit and nineteen ways in which the networks meet it.
+
+# %%
+config = choose_config(RECIPE, digits.source, SETTINGS)
+augmenter = Augmenter(config, config.seed)
+variants = [augmenter(images[:1], np.array([0]), epoch)[0] for epoch in range(19)]
+show_digits("augmentation", [images[0], *variants], [f"{labels[0]} as it is", *[""] * 19])
+
+# %% [markdown]
+# The rows are dealt into folds with equal shares of each digit. A network learns from all folds but one and is
+# then asked about that one. Where the recipe has teachers, later networks also learn from the pictures of test.csv, as
+# earlier ones of the same fold read them.
+
+# %%
+member = folds.plan_members(config, labels)[0]
+learned, asked = member.rows
+print(f"{config.members} networks; the first learns from {len(learned)} digits, {len(asked)} test it.")
+
+# %% [markdown]
+# ## 3. The network
+# A small convolutional network (of several kinds, where the recipe mixes them, the first), in the package's own words:
+
+# %%
+setup = choose_setup()
+source = inspect.getsource(ARCHITECTURES[member.config.architecture])
+print(source + inspect.getsource(after_the_stem) * ("after_the_stem" in source))
+prepare(setup, config.seed)
+build_model(member.config).summary()
+
+# %% [markdown]
+# ## 4. Training
+# Each network trains with the recipe's optimizer and a learning rate that climbs, then falls to zero. Early stopping
+# watches a small slice of the network's own training rows; the fold that tests it chooses nothing.
+
+# %%
+run = find_run(folders, RUN) if RUN else pipeline.train(folders, setup, RECIPE, SETTINGS, SOURCE)
+config, scores = run.config, run.read_json("scores.json")
+
+# %% [markdown]
+# One line a network. Training is measured on distorted digits, the held-out slice on plain ones, so the second can
+# be better. A held-out loss that rises again would show overfitting; one still falling at the end, underfitting.
+
+# %%
+histories = [pd.read_csv(path) for path in sorted((run.path / "members").glob("*/history.csv"))]
+_, axes = plt.subplots(1, 2, figsize=(10, 3.5), layout="constrained")
+for axis, measure in zip(axes, ("accuracy", "loss"), strict=True):
+    for color, column, name in (("C0", measure, "training"), ("C1", f"val_{measure}", "held out")):
+        for number, history in enumerate(histories):
+            label = name if number == 0 else None
+            axis.plot(history.index + 1, history[column], color, marker=".", alpha=0.6, label=label)
+    axis.set(xlabel="epoch", ylabel=measure)
+    axis.grid(alpha=0.3)
+axes[1].set_yscale("log")
+axes[0].legend()
+show("curves")
+
+# %% [markdown]
+# ## 5. Evaluation
+# Each digit as seen by the networks that never learned from it: the out-of-fold predictions.
+
+# %%
+probabilities = run.read_arrays("probabilities.npz")
+variant = config.variant  # 1: averaged over views of the picture
+out_of_fold, answers = probabilities["out_of_fold"][variant], probabilities["test"][variant]
+rows = scoring.judged(out_of_fold)  # all of them, unless the recipe asks about a random part
+out_of_fold, labels, images = out_of_fold[rows], labels[rows], images[rows]
+predicted = out_of_fold.argmax(axis=1)
+oof, board = scores["out_of_fold"], scores["leaderboard"]
+print(f"Out-of-fold accuracy   {oof['accuracy']:.5f}  (95 % interval {oof['low']:.5f} – {oof['high']:.5f})")
+print(f"Predicted leaderboard  {board['score']:.5f}  ({board['low']:.5f} – {board['high']:.5f})\n")
+print(classification_report(labels, predicted, labels=range(10), digits=4, zero_division=0))
+
+# %%
+ConfusionMatrixDisplay.from_predictions(labels, predicted, labels=range(10), cmap="Blues", colorbar=False)
+plt.gcf().set_size_inches(6, 6)
+show("confusion")
+
+# %% [markdown]
+# ## 6. The errors
+# Worst first: the true label, what it was read as, and how much probability was left for the truth. Many would
+# puzzle a human reader; some labels may be wrong.
+
+# %%
+wrong = np.flatnonzero(predicted != labels)
+truth = out_of_fold[np.arange(len(labels)), labels]
+worst = wrong[np.argsort(truth[wrong])][:40]
+confused = Counter(zip(labels[wrong].tolist(), predicted[wrong].tolist(), strict=True)).most_common(5)
+print(f"{len(wrong)} errors. " + "; ".join(f"{a} read as {b}: {times}" for (a, b), times in confused))
+show_digits("errors", images[worst], [f"{labels[i]} → {predicted[i]}, {truth[i]:.0%}" for i in worst], columns=8)
+
+# %% [markdown]
+# ## 7. The submission
+# The mean of all networks' probabilities, its most probable digit for each test row. Training wrote the file;
+# here are the check that Kaggle would accept it, its first rows, and the figures.
+
+# %%
+for warning in check_submission(run.submission, len(digits.test), digits.train.labels):
+    print("Warning:", warning)
+submission = pd.read_csv(run.submission)
+print(f"{folders.published or run.submission}: {len(submission)} rows, Kaggle would accept it.\n")
+print(submission.head().to_string(index=False))
+
+# %%
+sure = answers.max(axis=1)
+doubtful = np.argsort(sure)[:10]
+rows = np.concatenate([np.arange(30), doubtful])
+titles = [f"{submission.Label[row]}, {sure[row]:.0%}" for row in rows]
+show_digits("submission", digits.test.images[rows], titles)
+print("Above, the first thirty test digits as submitted; in the last row the ten that were hardest to tell.")
+for name, figure in figures.items():
+    with files.replacing(run.path / "figures" / f"notebook-{name}.png") as file:
+        figure.savefig(file, format="png", bbox_inches="tight")

@@ -1,0 +1,51 @@
+"""One member of an ensemble before it is trained: its settings, its seed, its rows."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from sklearn.model_selection import train_test_split
+
+from competition.config import Config
+
+
+@dataclass(frozen=True)
+class Member:
+    """One network of the ensemble.
+
+    Attributes:
+        name: in the run folder.
+        config: its own settings, see `Config.of_repeat`.
+        seed: its own.
+        train_rows: numbers of the rows that teach it, sorted.
+        out_of_fold_rows: of those that it never sees and is asked about, sorted.
+        test_labels: what earlier members, which saw none of its out-of-fold rows either, say of the test rows, float32
+            array (n_test, 10): these teach it too. None: train.csv alone does.
+    """
+
+    name: str
+    config: Config
+    seed: int
+    train_rows: np.ndarray
+    out_of_fold_rows: np.ndarray
+    test_labels: np.ndarray | None = None
+
+    @property
+    def seeds(self) -> tuple[int, int]:
+        """Its own seed, and the one of a second attempt."""
+        return self.seed, seed_of(self.seed, 1) >> 1
+
+
+def set_aside(labels, rows, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Take a stratified slice out of a member's own training rows, for early stopping to watch.
+
+    Returns:
+        (taught, watched), sorted row numbers; together they are `rows`.
+    """
+    watched_rows = max(10, round(fraction * len(rows)))
+    taught, watched = train_test_split(rows, test_size=watched_rows, stratify=labels[rows], random_state=seed)
+    return np.sort(taught), np.sort(watched)
+
+
+def seed_of(*numbers: int) -> int:
+    """A seed of 32 bits that follows from some numbers; Keras takes 31."""
+    return int(np.random.SeedSequence(numbers).generate_state(1)[0])

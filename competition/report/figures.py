@@ -1,0 +1,200 @@
+"""Matplotlib figures, each a function of arrays; no pyplot, no window, nothing global.
+
+A figure is drawn once and saved twice: as PNG on white, and as SVG whose text and axes take the colour of the
+page around them, so that it suits light and dark.
+"""
+
+import functools
+import io
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedFormatter, FixedLocator, MaxNLocator, NullLocator
+
+from competition.ensemble import scoring
+
+SIZE = (4.6, 3.1)  # inches; narrow enough that a phone shows its text at nearly full size
+INK = "#010203"  # stands for the colour of the page's text
+BLUE, ORANGE = "#3b82c4", "#d9731a"  # contrast above 3:1 on white and on near black
+STYLE = {
+    "font.size": 9,
+    "axes.titlesize": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "legend.frameon": False,
+    "svg.hashsalt": "digits",  # the same figure gives the same bytes
+    **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), INK),
+}
+
+
+def styled(draw):
+    """Draw in STYLE, whatever matplotlib is set to elsewhere."""
+
+    @functools.wraps(draw)
+    def inner(*arguments, **named):
+        with matplotlib.rc_context(STYLE):
+            return draw(*arguments, **named)
+
+    return inner
+
+
+@styled
+def to_svg(figure: Figure) -> str:
+    """The figure as an <svg> element for a page; INK becomes the page's own text colour."""
+    file = io.StringIO()
+    nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+    figure.savefig(file, format="svg", transparent=True, metadata=nothing)
+    text = file.getvalue()
+    return text[text.index("<svg") :].replace(INK, "currentColor")
+
+
+@styled
+def to_png(figure: Figure) -> bytes:
+    """The figure as a PNG file on white."""
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=150, facecolor="white")
+    return file.getvalue()
+
+
+def sheet(images, columns: int) -> np.ndarray:
+    """Digits side by side.
+
+    Args:
+        images: uint8 array (n, 28, 28, 1).
+
+    Returns:
+        uint8 array (rows * 30, columns * 30), each digit in its tile with a margin of one pixel.
+    """
+    rows = -(-len(images) // columns)
+    tiles = np.zeros((rows * columns, 30, 30), np.uint8)
+    tiles[: len(images), 1:-1, 1:-1] = np.asarray(images)[..., 0]
+    return tiles.reshape(rows, columns, 30, 30).swapaxes(1, 2).reshape(rows * 30, columns * 30)
+
+
+@styled
+def curves(histories, kept, measure: str) -> Figure:
+    """Learning curves of all members.
+
+    Args:
+        histories: for each member, a dict from Keras's log names to arrays (epochs,).
+        kept: for each member, the epoch whose weights it kept, from 1.
+        measure: `accuracy` or `loss`.
+    """
+    figure, axes = _axes(f"{measure.capitalize()} per epoch, all members", "epoch", measure)
+    top = 0.9999 if measure == "accuracy" else np.inf
+    for prefix, color, label in (("", ORANGE, "training (augmented)"), ("val_", BLUE, "early-stopping slice")):
+        for i, history in enumerate(histories):
+            values = np.clip(history[prefix + measure], 1e-6, top)
+            epochs = np.arange(1, len(values) + 1)
+            axes.plot(epochs, values, color=color, lw=1.1, alpha=0.75, label=None if i else label)
+    for i, history in enumerate(histories):
+        value = np.clip(history["val_" + measure][kept[i] - 1], 1e-6, top)
+        label = None if i else "weights kept"
+        axes.plot(kept[i], value, "o", ms=5, mfc="none", mec=INK, ls="none", label=label)
+    axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
+    axes.set_xlim(left=1 - 0.03 * max(len(history["val_loss"]) for history in histories))
+    if measure == "accuracy":
+        ticks = np.array([0.2, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999, 0.9995, top])
+        axes.set_yscale("logit")
+        _fixed(axes.yaxis, ticks, [*(f"{100 * tick:g} %" for tick in ticks[:-1]), "≥ 99.99 %"])
+    else:
+        axes.set_yscale("log")
+        ticks = np.array([m * 10.0**e for e in range(-5, 2) for m in (1, 2, 5)])
+        _fixed(axes.yaxis, ticks, [f"{tick:g}" for tick in ticks])
+    axes.legend(fontsize=8)
+    return figure
+
+
+@styled
+def confusion_matrix(counts) -> Figure:
+    """Counts (10, 10) of errors by label and reading, the diagonal written but not coloured."""
+    figure, axes = _axes("Label (row) read as (column)", "read as", "label", size=(4.6, 4.4))
+    errors = np.where(np.eye(10, dtype=bool), 0, counts)
+    axes.imshow(np.sqrt(errors), cmap="Oranges", vmax=2 * np.sqrt(max(1, errors.max())))
+    for row, column in np.argwhere(counts):
+        axes.text(column, row, counts[row, column], ha="center", va="center", fontsize=7)
+    axes.set(xticks=range(10), yticks=range(10))
+    axes.grid(False)
+    return figure
+
+
+@styled
+def class_shares(train_labels, predicted) -> Figure:
+    """Share of each digit in train.csv and among the predicted test rows."""
+    figure, axes = _axes("Share of each digit", "digit", "share of the rows, %")
+    for shift, labels, color, name in (
+        (-0.2, train_labels, BLUE, "train.csv"),
+        (0.2, predicted, ORANGE, "test, predicted"),
+    ):
+        shares = 100 * np.bincount(labels, minlength=10) / len(labels)
+        axes.bar(np.arange(10) + shift, shares, 0.4, color=color, label=name)
+    axes.set_xticks(range(10))
+    axes.set_ylim(0, axes.get_ylim()[1] * 1.2)
+    axes.legend(fontsize=8, ncols=2, loc="upper center")
+    return figure
+
+
+@styled
+def ink_shares(train_images, test_images) -> Figure:
+    """How much ink the pictures of both files hold."""
+    figure, axes = _axes("Ink in a picture", "mean of its pixels (0 paper … 255 ink)", "share of the pictures, %")
+    for images, color, name in ((train_images, BLUE, "train.csv"), (test_images, ORANGE, "test.csv")):
+        ink = images.mean(axis=(1, 2, 3))
+        axes.hist(ink, np.arange(0, 101, 4), weights=np.full(len(ink), 100 / len(ink)),
+                  histtype="step", lw=1.6, color=color, label=name)  # fmt: skip
+    axes.legend(fontsize=8)
+    return figure
+
+
+@styled
+def reliability(bins: dict) -> Figure:
+    """Reliability diagram of `scoring.calibration`'s bins, with their rows and 95 % intervals."""
+    figure, axes = _axes(
+        "Reliability, with the rows of each bin", "mean probability of the predicted digit", "fraction right"
+    )
+    right = np.round(bins["accuracy"] * bins["count"])
+    low, high = np.array([scoring.wilson(k, n) for k, n in zip(right, bins["count"], strict=True)]).T
+    reach = np.maximum(0, [bins["accuracy"] - low, high - bins["accuracy"]])
+    axes.plot([0, 1], [0, 1], "--", color=INK, lw=0.8, alpha=0.6, label="perfect")
+    axes.errorbar(bins["confidence"], bins["accuracy"], reach, fmt="o", ms=4, lw=1, color=BLUE, label="measured, 95 %")
+    start = min(0.9, bins["confidence"].min() - 0.05, low.min())
+    for x, y, top, n in zip(bins["confidence"], low, high, bins["count"], strict=True):
+        above = y - start < 0.2 * (1 - start)
+        axes.annotate(f"{n}", (x, top if above else y), (0, 3 if above else -3), textcoords="offset points",
+                      ha="center", va="bottom" if above else "top", rotation=90, fontsize=7)  # fmt: skip
+    axes.set(xlim=(start, 1.02), ylim=(start, 1 + (1 - start) * 0.1))
+    axes.legend(fontsize=8, loc="upper left")
+    return figure
+
+
+@styled
+def growth(measured, predicted) -> Figure:
+    """How errors fall with the members.
+
+    Args:
+        measured, predicted: pairs (members (k,), accuracy (k,)).
+    """
+    figure, axes = _axes("Errors by members averaged", "members averaged", "errors in 10,000")
+    axes.plot(predicted[0], 1e4 * (1 - np.asarray(predicted[1])), "--", color=ORANGE, label="predicted, unseen rows")
+    axes.plot(measured[0], 1e4 * (1 - np.asarray(measured[1])), "o-", color=BLUE, ms=4, label="measured, out-of-fold")
+    axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
+    axes.legend(fontsize=8)
+    return figure
+
+
+def _axes(title: str, x: str, y: str, size=SIZE):
+    figure = Figure(figsize=size, layout="constrained")
+    axes = figure.add_subplot()
+    axes.set_title(title, loc="left")
+    axes.set_xlabel(x)
+    axes.set_ylabel(y)
+    axes.grid(color=INK, alpha=0.12, lw=0.6)
+    axes.set_axisbelow(True)
+    return figure, axes
+
+
+def _fixed(axis, ticks, names) -> None:
+    axis.set_major_locator(FixedLocator(ticks))
+    axis.set_major_formatter(FixedFormatter(names))
+    axis.set_minor_locator(NullLocator())

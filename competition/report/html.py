@@ -1,0 +1,59 @@
+"""Self-contained HTML pages: templates filled by jinja2, pictures of digits as data URIs."""
+
+import base64
+
+import cv2
+import jinja2
+import numpy as np
+
+from competition.data.digits import Digits
+from competition.runs.folders import PACKAGE
+
+LARGEST_GALLERY = 3000  # misread digits on a page at most, so that it stays under 5 MB even for a hopeless run
+
+
+def render(template: str, **values) -> str:
+    """Fill one of the templates; every value is escaped, a missing one an error."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(PACKAGE / "report" / "templates"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.filters["percent"] = lambda value, digits=3: f"{100 * value:.{digits}f} %"
+    return environment.get_template(template).render(values)
+
+
+def png(image) -> bytes:
+    """A uint8 array (height, width) or (height, width, 1) as a grey PNG file."""
+    return cv2.imencode(".png", np.ascontiguousarray(image))[1].tobytes()
+
+
+def worst_first(probabilities, rows) -> np.ndarray:
+    """Rows in falling order of the probability of what they were read as."""
+    return rows[np.argsort(-probabilities[rows].max(axis=1), kind="stable")]
+
+
+def gallery(digits: Digits, rows, probabilities, chosen) -> list[dict]:
+    """What the page shows of some training rows; row numbers count from 1 like the file's own.
+
+    Args:
+        rows: int array (n,) of the training rows that the probabilities, (n, 10), are of.
+        chosen: which of those to show.
+    """
+    return [
+        {
+            "row": int(rows[i]) + 1,
+            "label": int(digits.labels[rows[i]]),
+            "read": int(probabilities[i].argmax()),
+            "probability": float(probabilities[i].max()),
+            "png": inline(digits.images[rows[i]]),
+        }
+        for i in chosen
+    ]
+
+
+def inline(image) -> str:
+    """An image as a data URI."""
+    return "data:image/png;base64," + base64.b64encode(png(image)).decode()

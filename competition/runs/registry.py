@@ -1,0 +1,109 @@
+"""One row a run: history.csv, local, and record.csv, the measured runs that are committed."""
+
+import re
+
+from competition.config import MNIST
+from competition.errors import CompetitionError
+from competition.runs import files
+from competition.runs.folders import Folders
+from competition.runs.run import Run, find_run
+
+COLUMNS = (
+    "run", "recipe", "source", "oof_accuracy", "oof_low", "oof_high", "member_accuracy", "predicted",
+    "predicted_low", "predicted_high", "leaderboard", "true_accuracy", "seconds", "hardware", "sha256",
+    "submission", "submitted", "status",
+)  # fmt: skip
+NUMBERS = ("oof_accuracy", "predicted", "predicted_low", "predicted_high", "leaderboard", "true_accuracy", "seconds")
+
+
+def finish(folders: Folders, run: Run, scores: dict, seconds: dict[str, float]) -> None:
+    """Complete a run: seconds into its manifest, its row into history.csv, done.json last.
+
+    Args:
+        seconds: of each stage; those of an earlier, interrupted part are added.
+    """
+    manifest = run.manifest
+    before = manifest.get("seconds", {})
+    manifest["seconds"] = {stage: round(before.get(stage, 0) + spent, 1) for stage, spent in seconds.items()}
+    run.write_json("manifest.json", manifest)
+    row = row_of(run, scores)
+    add(folders, row)
+    if folders.published and manifest["source"] not in MNIST:  # Kaggle's own button would send it
+        files.write(folders.published, run.submission.read_bytes())
+    run.write_json("done.json", {"sha256": row["sha256"]})
+
+
+def row_of(run: Run, scores: dict) -> dict:
+    """What history.csv says of a run before it is sent: its COLUMNS, but those that Kaggle fills in."""
+    oof, board, manifest = scores["out_of_fold"], scores["leaderboard"], run.manifest
+    return {
+        **dict.fromkeys(COLUMNS, ""),
+        "run": run.name,
+        "recipe": run.config.recipe,
+        "source": manifest["source"],
+        "oof_accuracy": f"{oof['accuracy']:.5f}",
+        "oof_low": f"{oof['low']:.5f}",
+        "oof_high": f"{oof['high']:.5f}",
+        "member_accuracy": f"{scores['members']['accuracy']:.5f}",
+        "predicted": f"{board['score']:.5f}",
+        "predicted_low": f"{board['low']:.5f}",
+        "predicted_high": f"{board['high']:.5f}",
+        "true_accuracy": f"{scores['true_accuracy']:.5f}" if "true_accuracy" in scores else "",
+        "seconds": round(sum(manifest.get("seconds", {}).values())),
+        "hardware": manifest["hardware"],
+        "sha256": files.sha256_of(run.submission),
+    }
+
+
+def add(folders: Folders, row: dict) -> None:
+    """Add a run's row, or replace the one it had."""
+    with files.alone(folders.history):
+        rows = {old["run"]: old for old in read(folders)}
+        rows[row["run"]] = row  # in its old place, where it had one
+        files.write_table(folders.history, COLUMNS, rows.values())
+
+
+def read(folders: Folders) -> list[dict]:
+    """All rows, oldest first, values as text.
+
+    Raises:
+        CompetitionError: the file is damaged.
+    """
+    rows = files.read_table(folders.history) if folders.history.exists() else []
+    for number, row in enumerate(rows, start=1):
+        wrong = [column for column in NUMBERS if not _is_number_or_blank(row.get(column))]
+        if wrong or not row.get("run"):
+            column = wrong[0] if wrong else "run"
+            raise CompetitionError(
+                f"{folders.history} must list runs as written. Received: {row.get(column)!r} in row {number}, "
+                f"column {column}. Next: mend it, or move it away."
+            )
+    return [dict.fromkeys(COLUMNS, "") | row for row in rows]
+
+
+def find(folders: Folders, run: Run) -> dict | None:
+    """A run's row, if it is listed."""
+    return next((row for row in read(folders) if row["run"] == run.name), None)
+
+
+def record(folders: Folders, name: str | None, remark: str) -> dict:
+    """Copy a run's row of history.csv into the committed record, with a remark.
+
+    Returns:
+        The row.
+
+    Raises:
+        CompetitionError: no such run is in history.csv.
+    """
+    run = find_run(folders, name)
+    row = find(folders, run)
+    if row is None:
+        raise CompetitionError(f"{folders.history} must list the run. Received: {run.name}. Next: `make train`.")
+    rows = files.read_table(folders.record) if folders.record.exists() else []
+    rows = [old for old in rows if old["run"] != run.name] + [{**row, "remark": remark}]
+    files.write_table(folders.record, (*COLUMNS, "remark"), rows)
+    return rows[-1]
+
+
+def _is_number_or_blank(text: str | None) -> bool:
+    return not text or re.fullmatch(r"\d+(\.\d+)?", text, re.ASCII) is not None

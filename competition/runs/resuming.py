@@ -1,0 +1,86 @@
+"""Which run goes on: the newest unfinished one of the same, or a new one; a run is one process's at a time."""
+
+import time
+
+from competition.config import Config
+from competition.errors import CompetitionError
+from competition.runs import files
+from competition.runs.folders import Folders
+from competition.runs.run import Run, list_runs, settings_of
+
+LOCK = ".lock"  # in a run's folder
+
+
+def open_run(folders: Folders, config: Config, manifest: dict, new: bool = False) -> Run:
+    """Go on with the newest unfinished run that was made from the same, or start one; no other process may.
+
+    Args:
+        manifest: what the run is made from; its `identity` decides whether runs are the same.
+        new: start one in any case.
+
+    Raises:
+        CompetitionError: another process trains that run, or the folder cannot be written.
+    """
+    run = None if new else _unfinished(folders, manifest["identity"])
+    if run is None:
+        run = _started(folders, config.recipe)
+    else:
+        print(f"Going on with {run.path}.")
+        files.sweep(run.path)
+    run.write_json("config.json", settings_of(config))  # again: it may have been damaged meanwhile
+    run.write_json("manifest.json", manifest)
+    return run
+
+
+def _unfinished(folders: Folders, identity: dict) -> Run | None:
+    """The newest unfinished run of that identity, locked; where there are only others, it says why not they."""
+    other = None
+    for run in reversed(list_runs(folders)):
+        try:
+            if run.complete or not run.manifest or "parents" in run.manifest:  # a blend begins anew
+                continue
+            before = run.manifest["identity"]
+        except CompetitionError as error:
+            print(f"Left alone: {error}")
+            continue
+        if before != identity:
+            other = other or (run, before)
+            continue
+        lock = files.claim(run.path / LOCK)
+        if lock is None:
+            raise CompetitionError(
+                f"One process trains a run. Received: {run.path}, at which {files.holder(run.path / LOCK)} is at work. "
+                "Next: wait for it, or `make train NEW=1` for a run beside it."
+            )
+        return Run(run.path, lock)
+    if other:
+        changed = ", ".join(_changes(other[1], identity))
+        print(f"{other[0].path} is unfinished, but changed since: {changed}. A new run starts.")
+    return None
+
+
+def _changes(before: dict, now: dict) -> list[str]:
+    """What differs between two identities; of settings, how."""
+    old, new = before.get("settings", {}), now["settings"]
+    settings = [f"{key} {old.get(key)} → {new.get(key)}" for key in {**new, **old} if old.get(key) != new.get(key)]
+    names = [key for key in {**now, **before} if before.get(key) != now.get(key)]
+    return [f"settings ({', '.join(settings)})" if name == "settings" else name for name in names]
+
+
+def _started(folders: Folders, recipe: str) -> Run:
+    """A new folder, locked, named by UTC: the newest run is the newest wherever it was made, here or on Kaggle."""
+    name, attempt = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{recipe}", 0
+    try:
+        folders.submissions.mkdir(parents=True, exist_ok=True)
+        while True:
+            path = folders.submissions / (f"{name}-{attempt}" if attempt else name)
+            try:
+                path.mkdir()
+                break
+            except FileExistsError:
+                attempt += 1
+    except OSError as error:
+        raise CompetitionError(
+            f"Runs are kept in {folders.submissions}. Received: {error.strerror}. Next: --submissions FOLDER."
+        ) from None
+    return Run(path, files.claim(path / LOCK))

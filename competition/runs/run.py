@@ -1,0 +1,183 @@
+"""What a run keeps on disk; the only module that knows the paths in a run folder.
+
+    submissions/<YYYYMMDD-HHMMSS>-<recipe>/
+      config.json  manifest.json            first
+      members/<name>/                       see `result`
+      probabilities.npz  scores.json  submission.csv  then done.json: the run is complete
+
+Somebody else may have made the folder. Arrays are read with allow_pickle=False and models are rebuilt from the
+config, so opening a run executes nothing from it; what is read has the form that its readers count on.
+"""
+
+import shlex
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import TextIO
+
+import numpy as np
+
+from competition.config import MNIST, RECIPES, Config
+from competition.errors import CompetitionError
+from competition.runs import files, schema
+from competition.runs.folders import Folders
+from competition.runs.result import LARGEST, MemberResult, read_result, write_result
+
+RENAMED = {"test_views": "tta"}  # settings of runs that older versions made
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder.
+
+    Attributes:
+        lock: of the process that trains it, held as long as something refers to it; None elsewhere.
+    """
+
+    path: Path
+    lock: TextIO | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def name(self) -> str:
+        """The folder's name."""
+        return self.path.name
+
+    @property
+    def complete(self) -> bool:
+        """Whether the run came to its end."""
+        return (self.path / "done.json").is_file()
+
+    @property
+    def submission(self) -> Path:
+        """The file to send."""
+        return self.path / "submission.csv"
+
+    @property
+    def config(self) -> Config:
+        """The settings, checked anew."""
+        try:
+            return Config(**{RENAMED.get(name, name): value for name, value in self.read_json("config.json").items()})
+        except (TypeError, CompetitionError) as error:
+            received = str(error).partition(" Next: ")[0].removesuffix(".")
+            raise CompetitionError(
+                f"{self.path}/config.json must hold this version's settings. Received: {received}. "
+                "Next: `make train NEW=1`."
+            ) from None
+
+    @property
+    def manifest(self) -> dict:
+        """What the run was made from and on; empty if it was killed before saying so."""
+        return self.read_json("manifest.json", schema.MANIFEST) if (self.path / "manifest.json").exists() else {}
+
+    def member_facts(self) -> dict[str, dict]:
+        """What each member says of itself, by its name; of a blend, each member of its parents, as they were then."""
+        paths = sorted(self.path.glob("members/*"))
+        own = {path.name: self.read_json(f"members/{path.name}/done.json") for path in paths}
+        parents = self.manifest.get("parents", [])
+        return own | {f"{one['run']}/{name}": facts for one in parents for name, facts in one["members"].items()}
+
+    def read_json(self, name: str, form=dict) -> dict:
+        """One of the run's JSON files.
+
+        Args:
+            form: what it must hold, see `forms`.
+
+        Raises:
+            CompetitionError: it is missing, damaged, or of another form.
+        """
+        return schema.read(self.path / name, form)
+
+    def probabilities(self, train_rows: int | None = None, test_rows: int | None = None) -> tuple:
+        """What probabilities.npz holds: float32 arrays (2, train_rows, 10) and (2, test_rows, 10).
+
+        Rows of the first that no member was asked about are NaN.
+
+        Raises:
+            CompetitionError: it is missing or damaged, or of other data.
+        """
+        arrays = self.read_arrays("probabilities.npz")
+        out_of_fold, test = arrays.get("out_of_fold"), arrays.get("test")
+        fits = schema.are_probabilities(out_of_fold, train_rows, gaps=True)
+        if not (fits and schema.are_probabilities(test, test_rows)):
+            raise CompetitionError(
+                f"{self.path}/probabilities.npz must hold those of each row. Received: other arrays. "
+                "Next: `make train NEW=1`."
+            )
+        return out_of_fold, test
+
+    def write_json(self, name: str, content: dict) -> None:
+        """Write one of the run's JSON files."""
+        files.write_json(self.path / name, content)
+
+    def write_arrays(self, name: str, **arrays) -> None:
+        """Write an .npz file of named arrays."""
+        files.write_arrays(self.path / name, arrays)
+
+    def read_arrays(self, name: str) -> dict[str, np.ndarray]:
+        """Read an .npz file of named arrays.
+
+        Raises:
+            CompetitionError: it is missing or damaged.
+        """
+        try:
+            return files.read_arrays(self.path / name, LARGEST)
+        except Exception as error:  # a damaged zip raises whatever its bytes lead to
+            raise CompetitionError(
+                f"{self.path / name} must hold arrays. Received: {error}. Next: `make train` repairs the run."
+            ) from None
+
+    def store_member(self, name: str, result: MemberResult) -> None:
+        """Write a finished member."""
+        write_result(self.path / "members" / name, result)
+
+    def load_member(self, name: str) -> MemberResult | None:
+        """A member as it was stored, or None if it is not there or not finished, or damaged or another run's (said)."""
+        return read_result(self.path / "members" / name, self.manifest["identity"]["data"])
+
+
+def list_runs(folders: Folders) -> list[Run]:
+    """All run folders, oldest first."""
+    return [Run(path.parent) for path in sorted(folders.submissions.glob("*/config.json"))]
+
+
+def settings_of(config: Config) -> dict:
+    """The config as JSON keeps it."""
+    return asdict(config)
+
+
+def find_run(folders: Folders, name: str | None = None) -> Run:
+    """The complete run of that name (or path), or the newest one.
+
+    Raises:
+        CompetitionError: there is none.
+    """
+    if name is not None:
+        path = next((p for p in (Path(name), folders.submissions / name) if (p / "config.json").is_file()), None)
+        if path is None or not Run(path).complete:
+            state = "an unfinished run" if path else "nothing there"
+            raise CompetitionError(f"RUN names a complete run in {folders.submissions}. Received: {name}, {state}. "
+                                   "Next: `make train`.")  # fmt: skip
+        return Run(path)
+    complete = [run for run in list_runs(folders) if run.complete]
+    if not complete:
+        raise CompetitionError(
+            f"A complete run in {folders.submissions} is needed. Received: none. Next: `make train`."
+        )
+    return complete[-1]
+
+
+def repeat_command(run: Run) -> str:
+    """The command line that makes the same run again."""
+    config, manifest = run.config, run.manifest
+    recipe = config.recipe if config.recipe in RECIPES else "fast"
+    settings = [
+        f"--{field.name.replace('_', '-')} {getattr(config, field.name)}"
+        for field in fields(Config)
+        if field.name != "recipe" and getattr(config, field.name) != getattr(RECIPES[recipe], field.name)
+    ]
+    source = [f"--source {manifest['source']}"] if manifest["source"] in ("sample", *MNIST) else []
+    precision = f"--precision {shlex.quote(manifest['identity']['precision'])}"
+    threads = manifest["identity"].get("threads", 1)  # other bytes on other numbers of them
+    threads = [f"--threads {threads}"] if type(threads) is int and threads != 1 else []
+    return " ".join(
+        ["python -m competition train --new", f"--recipe {recipe}", *settings, *source, precision, *threads]
+    )

@@ -1,0 +1,36 @@
+"""Which version of this package is at work: a hash of its files, and the commit."""
+
+import subprocess
+from hashlib import sha256
+from pathlib import Path
+
+from competition.runs import files
+from competition.runs.folders import PACKAGE, ROOT
+
+
+def package_files() -> list[Path]:
+    """Code and templates of every room, sorted: what a kernel packs and a run's identity holds; no READMEs."""
+    return sorted(
+        path
+        for path in PACKAGE.rglob("*")
+        if path.is_file()
+        and path.suffix != ".md"
+        and not any(part == "__pycache__" or part.startswith(".") for part in path.relative_to(PACKAGE).parts)
+    )
+
+
+def package_sha256() -> str:
+    """One hash of all these files and of where they lie."""
+    digest = sha256()
+    for path in package_files():
+        digest.update(f"{path.relative_to(PACKAGE).as_posix()} {files.sha256_of(path)}\n".encode())
+    return digest.hexdigest()
+
+
+def git_commit() -> str | None:
+    """The commit the package is at, with `+` when files differ from it; None outside git."""
+    command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty=+", "--abbrev=12", "--exclude=*"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None

@@ -1,0 +1,243 @@
+"""Reading: what is fine is read exactly, what is not ends in one clear line."""
+
+import gzip
+import io
+import re
+import zipfile
+
+import numpy as np
+import pytest
+
+from competition.data.dataset import obtain
+from competition.data.digits import PIXELS, content_hash, read_digits
+from competition.errors import CompetitionError
+from competition.runs.folders import SAMPLE, Folders
+from tests.conftest import write_csv
+
+HEADER = ",".join(["label", *PIXELS])
+
+
+def rows(*labels, pixel="0"):
+    """CSV lines of blank digits whose last pixel is given."""
+    return [",".join([str(label), *["0"] * 783, pixel]) for label in labels]
+
+
+def text(*lines, end="\n"):
+    return end.join([*lines, ""]).encode()
+
+
+GOOD = text(HEADER, *rows(3, 5, pixel="255"))
+
+
+def read(tmp_path, content, name="train.csv", labelled=True):
+    path = tmp_path / name
+    path.write_bytes(content)
+    return read_digits(path, labelled)
+
+
+def test_reads_what_the_file_says(few, tmp_path):
+    path = write_csv(tmp_path / "train.csv", few.images, few.labels)
+    digits = read_digits(path, labelled=True)
+    assert digits.images.dtype == np.uint8 and digits.images.shape == (600, 28, 28, 1)
+    assert digits.labels.dtype == np.int64
+    np.testing.assert_array_equal(digits.images, few.images)
+    np.testing.assert_array_equal(digits.labels, few.labels)
+    assert digits.sha256 == few.sha256
+
+
+def test_the_sample_is_known_and_apart(sample):
+    test = read_digits(SAMPLE / "test.csv.gz", labelled=False)
+    assert (len(sample), len(test)) == (6000, 2000)
+    assert (sample.source, test.source) == ("sample", "sample")
+    train_rows = {image.tobytes() for image in sample.images}
+    assert not any(image.tobytes() in train_rows for image in test.images)
+
+
+def as_zip(content, name="train.csv"):
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(name, content)
+    return file.getvalue()
+
+
+SHUFFLED = text(
+    ",".join([*PIXELS[::-1], "label"]), *[",".join(row.split(",")[::-1]) for row in rows(3, 5, pixel="255")]
+)
+
+
+@pytest.mark.parametrize(
+    ("content", "name"),
+    [
+        (GOOD, "train.csv"),
+        (GOOD.replace(b"\n", b"\r\n"), "train.csv"),
+        (b"\xef\xbb\xbf" + GOOD, "train.csv"),
+        (gzip.compress(GOOD), "train.csv.gz"),
+        (gzip.compress(GOOD), "train.csv"),
+        (as_zip(GOOD), "digit-recognizer.zip"),
+        (SHUFFLED, "train.csv"),
+        (
+            re.sub(rb"(\d+)(?=[,\n])", rb'"\1"', GOOD.split(b"\n", 1)[1]).join([HEADER.encode() + b"\n", b""]),
+            "train.csv",
+        ),
+        (GOOD.rstrip(b"\n"), "train.csv"),
+    ],
+    ids=["lf", "crlf", "bom", "gzip", "gzip by another name", "zip", "other column order", "quoted", "no last newline"],
+)
+def test_harmless_differences_are_fine(tmp_path, content, name):
+    digits = read(tmp_path, content, name)
+    assert digits.labels.tolist() == [3, 5]
+    assert digits.images[:, 27, 27, 0].tolist() == [255, 255] and digits.images.sum() == 510
+
+
+def changed(value, column=100):
+    cells = rows(5)[0].split(",")
+    cells[column] = value
+    return text(HEADER, rows(3)[0], ",".join(cells))
+
+
+BAD = {
+    "empty": (b"", "an empty file"),
+    "blank": (b"\n\n", "an empty file"),
+    "binary": (bytes(range(128, 256)) * 30, "binary data"),
+    "a picture": (b"\x89PNG\r\n\x1a\n" + bytes(900), "binary data"),
+    "no rows": (text(HEADER), "a header alone"),
+    "no header": (text(*rows(1, 2)), "the first line"),
+    "a wrong header": (text("a,b,c", "1,2,3"), "the first line 'a,b,c'"),
+    "a pixel column missing": (text(HEADER.rsplit(",", 1)[0], rows(1)[0].rsplit(",", 1)[0]), "no column 'pixel783'"),
+    "a pixel column extra": (text(HEADER + ",pixel784", rows(1)[0] + ",0"), "unknown column 'pixel784'"),
+    "a pixel column repeated": (text(HEADER + ",pixel7", rows(1)[0] + ",0"), "repeated column 'pixel7'"),
+    "cut in mid-row": (GOOD[:-900], "in row 2"),
+    "a row too long": (text(HEADER, rows(1)[0] + ",0"), "786 in row 1"),
+    "a later row too long": (text(HEADER, rows(1)[0], rows(1)[0] + ",0"), "786 in row 2"),
+    "a row too short": (text(HEADER, rows(1)[0], rows(1)[0][:-2]), "784 in row 2"),
+    "a word": (changed("ink"), "'ink' in row 2, column pixel99"),
+    "a blank value": (changed(""), "a blank in row 2, column pixel99"),
+    "NaN": (changed("NaN"), "'NaN' in row 2, column pixel99"),
+    "a fraction": (changed("1.5"), "'1.5' in row 2, column pixel99"),
+    "a negative": (changed("-1"), "'-1' in row 2, column pixel99"),
+    "over 255": (changed("256"), "'256' in row 2, column pixel99"),
+    "far over 255": (changed("99999999999999999999"), "in row 2, column pixel99"),
+    "infinity": (changed("inf"), "'inf' in row 2, column pixel99"),
+    "truth": (changed("True"), "'True' in row 2, column pixel99"),
+    "a blank label": (changed("", 0), "a blank in row 2, column label"),
+    "a label of 10": (changed("10", 0), "10 in row 2"),
+    "a label of -1": (changed("-1", 0), "'-1' in row 2, column label"),
+    "test given as train": (text(HEADER.split(",", 1)[1], rows(1)[0][2:]), "is this test.csv?"),
+    "not UTF-8 later": (GOOD.replace(b",255\n", b",\xff\n"), "binary data"),
+    "a damaged gzip": (gzip.compress(GOOD)[:-20], "ended before"),
+    "a zip without the file": (as_zip(GOOD, "other.csv"), "a zip without it"),
+    "a damaged zip": (as_zip(GOOD)[:-60], "zip"),
+    "an escaping zip": (as_zip(GOOD, "../train.csv"), "'../train.csv'"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_refused_in_one_line(tmp_path, case):
+    content, received = BAD[case]
+    before = content
+    with pytest.raises(CompetitionError) as caught:
+        read(tmp_path, content)
+    message = str(caught.value)
+    assert received in message and "Received: " in message and "Next: " in message and "\n" not in message
+    assert [path.name for path in tmp_path.iterdir()] == ["train.csv"]
+    assert (tmp_path / "train.csv").read_bytes() == before
+
+
+def test_train_given_as_test(tmp_path):
+    with pytest.raises(CompetitionError, match=r"is this train\.csv\?"):
+        read(tmp_path, GOOD, "test.csv", labelled=False)
+
+
+def test_missing_file_folder_and_unreadable_zip(tmp_path):
+    with pytest.raises(CompetitionError, match="nothing there"):
+        read_digits(tmp_path / "train.csv", True)
+    with pytest.raises(CompetitionError, match="a folder"):
+        read_digits(tmp_path, True)
+
+
+def test_unreadable_permissions(tmp_path, monkeypatch):
+    path = tmp_path / "train.csv"
+    path.write_bytes(GOOD)
+
+    def denied(self):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(type(path), "read_bytes", denied)  # root, as in containers, may read anything
+    with pytest.raises(CompetitionError, match=r"Permission denied.*chmod u\+r"):
+        read_digits(path, True)
+
+
+def test_a_zip_bomb_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("competition.data.archive.LARGEST", 1 << 20)
+    for content in (as_zip(bytes(2 << 20)), gzip.compress(bytes(2 << 20))):
+        with pytest.raises(CompetitionError, match="a larger one"):
+            read(tmp_path, content)
+
+
+def test_the_cache_gives_the_same_and_repairs_itself(tmp_path):
+    path, cache = tmp_path / "train.csv", tmp_path / "cache"
+    path.write_bytes(GOOD)
+    first = read_digits(path, True, cache)
+    second = read_digits(path, True, cache)
+    assert isinstance(second.images, np.memmap) and second.sha256 == first.sha256
+    np.testing.assert_array_equal(second.images, first.images)
+    stored = next(cache.glob("*-images.npy"))
+    content = bytearray(stored.read_bytes())
+    content[-1] ^= 1
+    stored.write_bytes(content)
+    np.testing.assert_array_equal(read_digits(path, True, cache).images, first.images)
+    path.write_bytes(text(HEADER, *rows(7)))
+    assert read_digits(path, True, cache).labels.tolist() == [7]
+
+
+def test_the_hash_sees_every_pixel_and_label(few):
+    images, labels = few.images.copy(), few.labels.copy()
+    assert content_hash(images, labels) == few.sha256
+    images[17, 3, 4] ^= 1
+    assert content_hash(images, labels) != few.sha256
+    labels[5] = (labels[5] + 1) % 10
+    assert content_hash(few.images, labels) != few.sha256
+
+
+def kaggle_zip(**contents):
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, content in contents.items():
+            archive.writestr(name.replace("_csv", ".csv"), content)
+    return file.getvalue()
+
+
+def test_a_zip_in_input_is_unpacked(tmp_path):
+    test = text(",".join(PIXELS), rows(1)[0][2:])
+    content = kaggle_zip(train_csv=GOOD, test_csv=test, sample_submission_csv=b"ImageId,Label\n1,0\n")
+    (tmp_path / "digit-recognizer.zip").write_bytes(content)
+    train_path, test_path = obtain(Folders(tmp_path, tmp_path))
+    assert (train_path.read_bytes(), test_path.read_bytes()) == (GOOD, test)
+
+
+def test_a_bad_zip_in_input_writes_nothing(tmp_path):
+    (tmp_path / "digit-recognizer.zip").write_bytes(kaggle_zip(train_csv=GOOD))
+    with pytest.raises(CompetitionError, match=r"must hold test\.csv"):
+        obtain(Folders(tmp_path, tmp_path))
+    assert [path.name for path in tmp_path.iterdir()] == ["digit-recognizer.zip"]
+
+
+def test_one_csv_alone_is_refused(tmp_path):
+    (tmp_path / "train.csv").write_bytes(GOOD)
+    with pytest.raises(CompetitionError, match="one of them"):
+        obtain(Folders(tmp_path, tmp_path))
+
+
+@pytest.mark.parametrize("case", ["a fraction", "cut in mid-row", "empty", "test given as train"])
+def test_the_command_ends_with_one_line_and_exit_code_1(command, folders, case):
+    (folders / "input" / "train.csv").write_bytes(BAD[case][0])
+    done = command("data", "--input", folders / "input", "--submissions", folders / "runs")
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert done.stderr.startswith("Error: ") and len(done.stderr.strip().splitlines()) == 1
+    assert not (folders / "runs").exists()
+
+
+def test_without_anything_the_sample_with_a_banner(command, tmp_path):
+    done = command("data", "--input", tmp_path / "none", "--submissions", tmp_path / "runs")
+    assert done.returncode == 0 and "SAMPLE" in done.stdout and "digit-recognizer.zip" in done.stdout
+    assert "6000 training and 2000 test digits" in done.stdout

@@ -1,0 +1,164 @@
+"""Where members run on this machine: how many, on which GPU, and what they say meanwhile."""
+
+import importlib.util
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from competition.ensemble import engines
+from competition.ensemble.members import choose_engine
+from competition.errors import CompetitionError
+from competition.network import device
+from competition.network.device import Setup, claim_gpu, free_gpu
+from competition.runs.folders import ROOT
+from tests.conftest import needed
+
+
+@pytest.fixture
+def locks(tmp_path, monkeypatch):
+    """Claims of this test alone."""
+    monkeypatch.setattr(device.tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+
+
+def claim_until_told(ours, theirs):
+    ours.close()
+    number, lock = free_gpu(2)
+    theirs.send(number)
+    theirs.recv()  # ends with the test, however that ends
+    lock.close()
+
+
+def test_a_gpu_is_one_members_until_its_process_ends(locks):
+    context = multiprocessing.get_context("fork")  # another process, without loading TensorFlow again
+    ours, theirs = context.Pipe()
+    other = context.Process(target=claim_until_told, args=(ours, theirs), daemon=True)
+    other.start()
+    theirs.close()
+    assert ours.poll(60) and ours.recv() == 0
+    number, lock = free_gpu(2)
+    assert number == 1 and lock is not None
+    assert free_gpu(2)[1] is None  # none is left: shared
+    other.kill()
+    other.join(60)
+    number, lock = free_gpu(2)
+    assert number == 0 and lock is not None
+
+
+@pytest.mark.skipif(device.BACKEND != "tensorflow", reason="others take the GPUs as they are")
+def test_a_process_computes_on_the_gpu_that_it_claims(locks, monkeypatch):
+    """Without GPUs: what TensorFlow would be told."""
+    told = []
+    monkeypatch.setattr(device, "gpus", lambda: ["GPU:0", "GPU:1"])
+    monkeypatch.setattr(device.tf.config, "set_visible_devices", lambda gpu, kind: told.append((gpu, kind)))
+    first = claim_gpu.__wrapped__()  # held, as functools.cache holds it
+    second = claim_gpu.__wrapped__()
+    assert told == [("GPU:0", "GPU"), ("GPU:1", "GPU")] and first and second
+    monkeypatch.setattr(device, "gpus", lambda: ["GPU:0"])
+    assert claim_gpu.__wrapped__() is None and len(told) == 2
+
+
+def test_claims_are_of_the_gpus_that_a_process_sees(locks, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,3")
+    claims = [free_gpu(2)]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    claims.append(free_gpu(2))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3, 2")
+    claims.append(free_gpu(2))
+    assert [number for number, lock in claims if lock] == [0, 0, 0]  # 2, 0 and 3
+    assert free_gpu(2)[1] is None
+
+
+@pytest.mark.parametrize(
+    ("threads", "jobs", "processes"),
+    ((1, None, 4), (2, None, 2), (3, None, 1), (4, None, 1), (9, None, 1), (0, None, 1), (1, 2, 2), (1, 8, 8)),
+)
+def test_processes_times_threads_fill_the_machine(monkeypatch, threads, jobs, processes):
+    """0 threads are all of them; what is asked is done, and said."""
+    monkeypatch.setattr(engines, "gpus", list)
+    monkeypatch.setattr(engines, "cpu_count", lambda: 4)
+    chosen = engines.choose_processes(Setup("float32", False, threads), jobs)
+    assert chosen.jobs == processes and chosen.describe().startswith(f"{processes} at once (")
+    assert jobs is None or chosen.describe().endswith("(as asked; threads of each: 1, cores: 4)")
+
+
+def test_no_processes_or_threads_are_no_choice():
+    with pytest.raises(CompetitionError, match=r"JOBS is 1 or more\. Received: 0"):
+        engines.choose_processes(Setup("float32", False, 1), jobs=0)
+    with pytest.raises(CompetitionError, match=r"--threads is 1 or more, or 0 for all cores\. Received: -1"):
+        device.choose_setup(threads=-1)
+
+
+def test_one_process_a_gpu(monkeypatch):
+    monkeypatch.setattr(engines, "gpus", lambda: ["GPU:0", "GPU:1", "GPU:2"])
+    chosen = engines.choose_processes(Setup("float32", False, 1))
+    assert chosen.jobs == (3 if engines.BACKEND == "tensorflow" else 1) and "one GPU" in chosen.describe()
+
+
+# Two processes load TensorFlow twice; test_pipeline.py trains in two of them as well.
+@pytest.mark.parametrize("jobs", (1, pytest.param(2, marks=pytest.mark.slow)))
+def test_every_member_answers_and_is_heard(jobs):
+    heard = []
+    results = engines.Processes(jobs, "").each(echo, range(3), lambda name, logs: heard.append((name, logs["epoch"])))
+    assert sorted(results) == [0, 1, 4]
+    assert sorted(heard) == [("0", 0), ("1", 1), ("2", 2)]
+
+
+def echo(member, tell):
+    tell(str(member), {"epoch": member})
+    return member**2
+
+
+@pytest.mark.slow
+def test_ctrl_c_is_one_line_and_leaves_no_process(tmp_path):
+    """As a terminal sends it: to the command and to all processes that it started."""
+    needed("tensorboard")  # its logs tell that members train
+    arguments = ("--source", "sample", "--epochs", "10000", "--jobs", "2", "--tensorboard", "--submissions", tmp_path)
+    command = subprocess.Popen(
+        [sys.executable, "-m", "competition", "train", *map(str, arguments)],
+        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    try:
+        end = time.monotonic() + 600
+        while len(list(tmp_path.glob("*/tensorboard/*"))) < 2:
+            assert command.poll() is None and time.monotonic() < end, "no two members train"
+            time.sleep(0.1)
+        os.killpg(command.pid, signal.SIGINT)
+        _, error = command.communicate(timeout=600)
+        assert command.returncode == 130 and error.strip().startswith("Stopped.") and error.count("\n") == 2, error
+        while left := session_of(command.pid):
+            assert time.monotonic() < end, left
+            time.sleep(0.1)
+    finally:
+        if session_of(command.pid):
+            os.killpg(command.pid, signal.SIGKILL)
+
+
+def session_of(leader):
+    """The command lines of the living processes of a session."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            state, _, _, session = (folder / "stat").read_text().rsplit(")", 1)[1].split()[:4]
+            if int(session) == leader and state != "Z":
+                found.append((folder / "cmdline").read_text().replace("\0", " "))
+        except OSError:
+            pass  # it ended meanwhile
+    return found
+
+
+def test_a_missing_dask_is_said(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(CompetitionError, match=r"Next: pip install 'dask\[distributed\]"):
+        choose_engine(Setup("float32", False, 1), scheduler="tcp://host:8786")
+
+
+def test_jobs_or_a_scheduler(command):
+    done = command("train", "--jobs", "2", "--scheduler", "tcp://host:8786")
+    assert done.returncode == 2 and "not allowed with argument" in done.stderr

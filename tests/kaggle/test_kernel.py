@@ -1,0 +1,420 @@
+"""The kernel: what is packed, what Kaggle is told, and that it runs in an image like Kaggle's."""
+
+import ast
+import base64
+import gzip
+import io
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import zipfile
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from competition.errors import CompetitionError
+from competition.kaggle.kernel import pack, packed_package, unpack
+from competition.kaggle.submission import check_submission
+from competition.runs.folders import PACKAGE, ROOT, SAMPLE, Folders
+from competition.runs.run import find_run, list_runs
+from competition.runs.version import package_sha256
+from tests.conftest import lacking
+
+KINDS = ("notebook", "script")
+CONSTRAINTS = Path(__file__).with_name("image.txt")
+FIGURES = {"digits", "augmentation", "curves", "confusion", "errors", "submission"}
+
+
+def package_files():
+    found = (path for path in PACKAGE.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    return {path.relative_to(ROOT).as_posix(): path.read_bytes() for path in found}
+
+
+@pytest.fixture(params=KINDS)
+def packed(request, tmp_path):
+    """A packed kernel: (kind, folder, metadata, text of its code file)."""
+    folder = pack(tmp_path / "kernel", "Some-One", "quick", {"epochs": 2, "folds": None}, request.param)
+    metadata = json.loads((folder / "kernel-metadata.json").read_text())
+    return request.param, folder, metadata, (folder / metadata["code_file"]).read_text()
+
+
+def test_the_folder_holds_the_code_and_its_metadata(packed):
+    kind, folder, metadata, text = packed
+    assert {path.name for path in folder.iterdir()} == {"kernel-metadata.json", metadata["code_file"]}
+    assert metadata["kernel_type"] == kind and metadata["is_private"] is True and metadata["enable_gpu"] is True
+    assert metadata["enable_internet"] is False and metadata["machine_shape"] == "NvidiaTeslaT4"
+    assert metadata["competition_sources"] == ["digit-recognizer"] and metadata["id"].startswith("some-one/")
+    assert len(text.encode()) < 1_000_000
+    if kind == "notebook":
+        notebook = nbformat.reads(text, as_version=4)
+        nbformat.validate(notebook)
+        assert notebook.metadata.kernelspec.name == "python3"
+        text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code")
+        assert not any(cell.get("outputs") for cell in notebook.cells)
+    values = {
+        node.targets[0].id: ast.literal_eval(node.value)
+        for node in ast.parse(text).body
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "").isupper()
+    }
+    del values["PACKED"]
+    assert values == {"RECIPE": "quick", "SETTINGS": {"epochs": 2}, "SOURCE": "auto", "FOLDERS": {}, "RUN": None}
+
+
+def test_the_same_package_makes_the_same_bytes(packed, tmp_path):
+    kind, folder, metadata, text = packed
+    again = pack(tmp_path / "again", "Some-One", "quick", {"epochs": 2}, kind)
+    assert (again / metadata["code_file"]).read_text() == text
+    assert (again / "kernel-metadata.json").read_text() == (folder / "kernel-metadata.json").read_text()
+    with zipfile.ZipFile(io.BytesIO(base64.b64decode(packed_package()))) as archive:
+        entries = archive.infolist()
+    assert {entry.date_time for entry in entries} == {(1980, 1, 1, 0, 0, 0)}
+    assert {entry.external_attr for entry in entries} == {0o644 << 16}
+    assert [entry.filename for entry in entries] == sorted(package_files())
+
+
+def test_the_package_comes_back_byte_for_byte(packed, tmp_path, command):
+    _, folder, metadata, _ = packed
+    done = command("kernel", "--unpack", folder / metadata["code_file"], "--into", tmp_path / "unpacked")
+    assert done.returncode == 0, done.stderr
+    found = [path for path in (tmp_path / "unpacked").rglob("*") if path.is_file()]
+    assert {path.relative_to(tmp_path / "unpacked").as_posix(): path.read_bytes() for path in found} == package_files()
+    again = command("kernel", "--unpack", folder / metadata["code_file"], "--into", tmp_path / "unpacked")
+    assert again.returncode == 1 and re.match(r"Error: .* Received: .* exists\. Next: --into FOLDER\.\n$", again.stderr)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "PACKED = ''", 'PACKED = """\nUEsDBA==\n"""', None, '{"cells": 1}', '{"cells": []}']
+)
+@pytest.mark.parametrize("suffix", [".py", ".ipynb"])
+def test_what_holds_no_package_is_refused(tmp_path, text, suffix):
+    if text is not None:
+        (tmp_path / f"k{suffix}").write_text(text)
+    with pytest.raises(CompetitionError, match=r"Received: .*Next: "):
+        unpack(tmp_path / f"k{suffix}", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_no_name_leaves_the_folder(tmp_path):
+    for name in ("../evil.py", "evil.py", "competition/../../evil.py", "/evil.py"):
+        buffer = io.BytesIO()
+        with zipfile.ZipFile(buffer, "w") as archive:
+            archive.writestr(name, "")
+        (tmp_path / "k.py").write_text(f'PACKED = """\n{base64.b64encode(buffer.getvalue()).decode()}\n"""')
+        with pytest.raises(CompetitionError, match="names outside the package"):
+            unpack(tmp_path / "k.py", tmp_path / "a" / "b")
+    assert [path.name for path in tmp_path.rglob("*")] == ["k.py"]
+
+
+def test_it_holds_no_data_credentials_or_paths_of_this_machine(packed, monkeypatch, tmp_path):
+    kind, folder, metadata, text = packed
+    (tmp_path / "home" / ".kaggle").mkdir(parents=True)
+    (tmp_path / "home" / ".kaggle" / "kaggle.json").write_text('{"username": "some-one", "key": "s3cr3t-key"}')
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("KAGGLE_API_TOKEN", "s3cr3t-token")
+    again = pack(tmp_path / "again", "some-one", "quick", {"epochs": 2}, kind)
+    assert (again / metadata["code_file"]).read_text() == text  # neither changes a byte
+    unpack(folder / metadata["code_file"], tmp_path / "out")
+    for path in [*folder.iterdir(), *(tmp_path / "out").rglob("*")]:
+        content = path.read_text() if path.is_file() else ""
+        for secret in (
+            "s3cr3t",
+            str(ROOT),
+            str(Path.home()),
+            str(tmp_path),
+            sys.prefix,
+            *(f"/{home}/" for home in ("home", "root", "Users")),
+        ):
+            assert secret not in content, f"{secret} in {path}"
+        assert path.is_dir() or path.suffix not in (".csv", ".gz", ".npy", ".npz", ".zip")
+
+
+@pytest.mark.parametrize(
+    ("settings", "owner", "words"),
+    [
+        ({"epochs": 0}, "a", "epochs lies between"),
+        ({}, "", "user name"),
+        ({}, "a/b", "user name"),
+    ],
+)
+def test_a_wrong_setting_leaves_nothing(tmp_path, settings, owner, words):
+    with pytest.raises(CompetitionError, match=words):
+        pack(tmp_path / "kernel", owner, "quick", settings)
+    assert not (tmp_path / "kernel").exists()
+
+
+def test_a_kernel_that_is_too_large_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("competition.kaggle.kernel.LARGEST", 10_000)
+    with pytest.raises(CompetitionError, match=r"up to 10000 bytes\. Received: \d{5}"):
+        pack(tmp_path / "kernel", "a", "quick", {})
+
+
+@pytest.fixture
+def stand_in():
+    """A server that takes what the kaggle command line sends: (port, list of (method, JSON))."""
+    requests = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self):
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            requests.append((self.path.rsplit("/", 1)[1], json.loads(body)))
+            answer = b'{"versionNumber": 1, "url": "http://stand.in/kernel"}'
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(answer)))
+            self.end_headers()
+            self.wfile.write(answer)
+
+        def log_message(self, *_):
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield server.server_port, requests
+    server.shutdown()
+    server.server_close()
+
+
+def test_kaggles_own_command_line_takes_it(packed, stand_in, tmp_path):
+    kind, folder, metadata, text = packed
+    port, requests = stand_in
+    kaggle = Path(sys.executable).with_name("kaggle")
+    done = subprocess.run(
+        [str(kaggle) if kaggle.exists() else "kaggle", "kernels", "push", "-p", folder],
+        env={
+            "PATH": os.environ["PATH"],
+            "HOME": str(tmp_path),
+            "KAGGLE_USERNAME": "some-one",
+            "KAGGLE_KEY": "k",
+            "KAGGLE_API_ENVIRONMENT": "LOCALHOST",
+            "http_proxy": f"http://127.0.0.1:{port}",
+        },
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Kernel version 1 successfully pushed" in done.stdout
+    assert "title does not resolve" not in done.stdout and "not valid" not in done.stdout
+    sent = dict(requests)["SaveKernel"]
+    assert sent["slug"] == metadata["id"] and sent["newTitle"] == metadata["title"] and sent["kernelType"] == kind
+    assert sent["enableInternet"] is False and sent["enableGpu"] is True and sent["isPrivate"] is True
+    assert sent["machineShape"] == "NvidiaTeslaT4" and sent["competitionDataSources"] == ["digit-recognizer"]
+    assert len(sent["text"].encode()) < 1_000_000
+    if kind == "script":
+        assert sent["text"] == text
+    (tmp_path / f"back{Path(metadata['code_file']).suffix}").write_text(sent["text"])
+    assert unpack(tmp_path / f"back{Path(metadata['code_file']).suffix}", tmp_path / "back")
+
+
+LAYOUTS = ("digit-recognizer", "competitions/digit-recognizer")
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_on_kaggle_the_input_is_found_in_either_layout(tmp_path, monkeypatch, layout):
+    monkeypatch.setenv("COMPETITION_KAGGLE_ROOT", str(tmp_path))
+    monkeypatch.setenv("KAGGLE_KERNEL_RUN_TYPE", "Interactive")
+    (tmp_path / "input" / "another").mkdir(parents=True)
+    (tmp_path / "input" / "another" / "train.csv").touch()
+    with pytest.raises(CompetitionError, match=r"attached to the kernel\. Received: .*Next: Add Input"):
+        Folders.find()
+    (tmp_path / "input" / layout).mkdir(parents=True)
+    (tmp_path / "input" / layout / "train.csv").touch()
+    folders = Folders.find()
+    assert folders.input == tmp_path / "input" / layout and folders.published == tmp_path / "working/submission.csv"
+    assert folders.submissions == tmp_path / "working/submissions" and tmp_path not in folders.cache.parents
+    assert Folders.find(Path("a"), Path("b")).input == Path("a")
+    monkeypatch.setenv("KAGGLE_KERNEL_RUN_TYPE", "")
+    assert Folders.find() == Folders(ROOT / "input", ROOT / "submissions") and Folders.find().published is None
+
+
+def test_each_process_claims_a_gpu_of_its_own(monkeypatch, tmp_path):
+    from competition.network import device
+
+    if device.BACKEND != "tensorflow":
+        pytest.skip("GPUs are claimed on TensorFlow only")
+    seen, claim = [], device.claim_gpu.__wrapped__
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr(device, "gpus", lambda: ["first", "second"])
+    monkeypatch.setattr(device.tf.config, "set_visible_devices", lambda gpu, kind: seen.append(gpu))
+    first, second = claim(), claim()  # a file opened twice is locked as if by two processes
+    assert seen == ["first", "second"] and claim() is None and len(seen) == 3
+    first.close()
+    third = claim()
+    assert seen[3] == "first"
+    second.close(), third.close()
+    monkeypatch.setattr(device, "gpus", lambda: ["only"])
+    assert claim() is None and len(seen) == 4
+
+
+@pytest.mark.slow
+def test_make_notebook_shows_the_newest_run(folders, command):
+    where = ("--input", folders / "input", "--submissions", folders / "runs")
+    small = ("--folds", "2", "--epochs", "1", "--batch-size", "32")
+    assert command("train", *small, *where).returncode == 0
+    done = command("notebook", *where)
+    assert done.returncode == 0, done.stderr
+    run = find_run(Folders(folders / "input", folders / "runs"))
+    assert done.stdout == f"{run.path / 'notebook.ipynb'}\n"
+    check_executed(run.path / "notebook.ipynb", run)
+    assert len(list_runs(Folders(folders / "input", folders / "runs"))) == 1  # it trained nothing
+    (run.path / "notebook.ipynb").unlink()
+    (run.path / "scores.json").unlink()
+    done = command("notebook", *where)
+    assert done.returncode == 1 and re.fullmatch(r"Error: .*scores\.json must be as .* Next: .*\.\n", done.stderr)
+    assert not (run.path / "notebook.ipynb").exists()
+
+
+def check_executed(path, run):
+    """Every figure cell has an image and no cell an error; the figures lie in the run's folder."""
+    notebook = nbformat.read(path, as_version=4)
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert all(output.output_type != "error" for cell in code for output in cell.outputs)
+    drawing = [cell for cell in code if re.search(r"^show(_digits)?\(", cell.source, re.MULTILINE)]
+    assert len(drawing) == len(FIGURES) and drawing[-1] is code[-1]
+    for cell in drawing:
+        assert any("image/png" in output.get("data", {}) for output in cell.outputs), cell.source
+    assert {path.name for path in (run.path / "figures").iterdir()} >= {f"notebook-{name}.png" for name in FIGURES}
+
+
+@pytest.fixture(scope="session")
+def kaggle_image(tmp_path_factory):
+    """The Python of an environment with the versions of Kaggle's image."""
+    ready = os.environ.get("KAGGLE_IMAGE_PYTHON")
+    if ready:
+        return Path(ready)
+    pyenv = os.environ.get("PYENV_ROOT", str(Path.home() / ".pyenv"))
+    found = [*sorted(Path(pyenv).glob("versions/3.12.*/bin/python3.12"), reverse=True), shutil.which("python3.12")]
+    for python in filter(None, found):
+        if subprocess.run([python, "-c", ""], capture_output=True).returncode == 0:  # pyenv's shims may lead nowhere
+            break
+    else:
+        lacking("Python 3.12 is needed, on PATH or in pyenv: the Kaggle image has it")
+    folder = tmp_path_factory.mktemp("image")
+    names = [line.split("==")[0] for line in CONSTRAINTS.read_text().splitlines() if "==" in line]
+    subprocess.run([python, "-m", "venv", folder], check=True)
+    install = [folder / "bin/python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    done = subprocess.run([*install, "-c", CONSTRAINTS, *names], capture_output=True, text=True)
+    if done.returncode:
+        lacking(f"the Kaggle image's versions cannot be installed: {done.stderr[-300:]}")
+    return folder / "bin/python"
+
+
+# Starts a program in a network namespace of its own, with the loopback that Jupyter talks over. Where that is
+# not permitted, a sitecustomize makes Python's sockets refuse all but the loopback.
+NO_NETWORK = """\
+import ctypes, fcntl, os, socket, struct, sys
+
+def isolate():
+    flags = 0x40000000 if os.getuid() == 0 else 0x50000000
+    if ctypes.CDLL(None).unshare(flags):
+        raise OSError("not permitted")
+    with socket.socket() as s:
+        fcntl.ioctl(s, 0x8914, struct.pack("16sH14x", b"lo", 1 | 64))
+
+if (child := os.fork()) == 0:  # a failed try would leave no loopback
+    try:
+        isolate()
+    except BaseException:
+        os._exit(1)
+    os._exit(0)
+if os.waitpid(child, 0)[1] == 0:
+    isolate()
+else:
+    os.environ["PYTHONPATH"] = sys.argv[1]
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+GUARD = """\
+import socket
+
+def connect(self, address, connect=socket.socket.connect):
+    if self.family != socket.AF_UNIX and address[0] not in ("127.0.0.1", "::1", "localhost"):
+        raise OSError("no network here")
+    return connect(self, address)
+
+socket.socket.connect = connect
+"""
+REACHES_OUT = """\
+import socket
+try:
+    socket.create_connection(("1.1.1.1", 443), 3)
+except OSError:
+    raise SystemExit(0)
+raise SystemExit("the network is still there")
+"""
+EXECUTE = """\
+import sys, nbformat
+from nbclient import NotebookClient
+notebook = nbformat.read(sys.argv[1], 4)
+NotebookClient(notebook, timeout=600).execute()
+nbformat.write(notebook, sys.argv[2])
+"""
+
+
+@pytest.fixture
+def temporary():
+    """A folder for temporary files; its name is short, for sockets have names of at most 107 bytes."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("kind", "layout"), zip(KINDS, LAYOUTS, strict=True))
+def test_it_runs_in_kaggles_image(kaggle_image, tmp_path, temporary, kind, layout):
+    """Laid out as on Kaggle, in an empty working folder, no package on the path, no network."""
+    inputs, working, elsewhere = tmp_path / "input" / layout, tmp_path / "working", tmp_path / "elsewhere"
+    for folder in (inputs, working, elsewhere):
+        folder.mkdir(parents=True)
+    for name in ("train.csv", "test.csv"):
+        (inputs / name).write_bytes(gzip.decompress((SAMPLE / f"{name}.gz").read_bytes()))
+        (inputs / name).chmod(0o444)
+    folder = pack(elsewhere / "kernel", "a", "quick", {"epochs": 3, "folds": 2}, kind)
+    code = [folder / "kernel.py"]
+    if kind == "notebook":
+        (elsewhere / "execute.py").write_text(EXECUTE)
+        code = [elsewhere / "execute.py", folder / "kernel.ipynb", elsewhere / "executed.ipynb"]
+
+    (elsewhere / "guard").mkdir()
+    (elsewhere / "guard" / "sitecustomize.py").write_text(GUARD)
+
+    def run_it(*code):
+        return subprocess.run(
+            [kaggle_image, "-c", NO_NETWORK, elsewhere / "guard", kaggle_image, *code],
+            cwd=working,
+            env={
+                "PATH": "/usr/bin:/bin",
+                "HOME": str(elsewhere),
+                "TMPDIR": temporary,
+                "KAGGLE_KERNEL_RUN_TYPE": "Batch",
+                "COMPETITION_KAGGLE_ROOT": str(tmp_path),
+            },
+            capture_output=True,
+            text=True,
+            timeout=900,
+        )
+
+    assert run_it("-c", REACHES_OUT).returncode == 0
+    done = run_it(*code)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert {path.name for path in working.iterdir()} == {"submission.csv", "submissions"}
+    run = find_run(Folders(inputs, working / "submissions"))
+    assert check_submission(working / "submission.csv", 2000) == []
+    assert (working / "submission.csv").read_bytes() == run.submission.read_bytes()
+    versions = run.manifest["versions"]
+    known = dict(line.split("==") for line in CONSTRAINTS.read_text().splitlines() if "==" in line)
+    assert versions["python"].startswith("3.12.") and all(versions[name] == known[name] for name in ("keras", "numpy"))
+    assert run.manifest["identity"]["package"] == package_sha256()
+    assert run.read_json("scores.json")["out_of_fold"]["accuracy"] > 0.9
+    if kind == "notebook":
+        check_executed(elsewhere / "executed.ipynb", run)
+
+    (inputs / "train.csv").unlink()  # a kernel that fails says so
+    done = run_it(*code)
+    assert done.returncode != 0 and "must be attached to the kernel" in done.stderr

@@ -1,0 +1,154 @@
+import dataclasses
+
+import keras
+import numpy as np
+import pytest
+
+from competition import config as settings
+from competition.config import Config
+from competition.network.device import choose_setup, feed, prepare
+from competition.network.early_stopping import EarlyStopping
+from competition.network.models import ARCHITECTURES, StandardizedConv2D, build_model, with_plain_layers
+from competition.network.training import (
+    Triangle,
+    augmented_batches,
+    compiled_model,
+    predict_probabilities,
+)
+
+
+def test_every_named_architecture_can_be_built():
+    assert tuple(ARCHITECTURES) == settings.ARCHITECTURES
+
+
+@pytest.mark.parametrize("name", settings.ARCHITECTURES)
+def test_images_in_logits_out(name, few):
+    prepare(choose_setup("float32"), 0)
+    model = build_model(Config(architecture=name, width=0.5))
+    logits = model(few.images[:3])
+    assert tuple(logits.shape) == (3, 10) and "float32" in str(logits.dtype)
+
+
+def test_standardized_convolution_by_hand():
+    """One 2×2 filter on a 2×2 image: the weights lose their mean and get variance 1.7² / fan-in."""
+    prepare(choose_setup("float32"), 0)
+    layer = StandardizedConv2D(1, 2, padding="valid")
+    layer.build((None, 2, 2, 1))
+    layer.set_weights([np.array([[5.0], [3], [1], [-1]]), np.array([2.0]), np.array([0.25])])
+    image = np.array([1.0, 0, 0, 0.5], np.float32).reshape(1, 2, 2, 1)
+    # mean 2, variance 5, fan-in 4: 5 - 2 = 3 and -1 - 2 = -3, over sqrt(5·4 + 1e-4), times 1.7·2
+    expected = (3 * 1 - 3 * 0.5) / (20 + 1e-4) ** 0.5 * 3.4 + 0.25
+    assert float(layer(image)[0, 0, 0, 0]) == pytest.approx(expected, rel=1e-6)
+    assert float(layer(-image)[0, 0, 0, 0]) == 0
+
+
+def test_a_fresh_network_keeps_the_size_of_its_activations(few):
+    prepare(choose_setup("float32"), 1)
+    model = build_model(Config())
+    logits = np.asarray(model(few.images))
+    assert 0.05 < logits.std() < 5
+
+
+def test_plain_layers_say_the_same(few):
+    prepare(choose_setup("float32"), 1)
+    model = build_model(Config(dropout=0.1))
+    model.set_weights(
+        [weight + 0.01 * np.random.default_rng(0).normal(size=weight.shape) for weight in model.get_weights()]
+    )
+    plain = with_plain_layers(model)
+    assert {type(layer).__module__.split(".")[0] for layer in plain.layers} == {"keras"}
+    np.testing.assert_allclose(plain(few.images), model(few.images), atol=1e-4)
+
+
+def test_equal_seeds_build_equal_weights():
+    def weights(seed):
+        prepare(choose_setup("float32"), seed)
+        return build_model(Config()).get_weights()
+
+    assert all((a == b).all() for a, b in zip(weights(3), weights(3), strict=True))
+    assert any((a != b).any() for a, b in zip(weights(3), weights(4), strict=True))
+
+
+def test_the_learning_rate_is_a_triangle():
+    rate = Triangle(peak=1.0, warmup=0.25, steps=8)
+    measured = [float(rate(step)) for step in range(8)]
+    assert measured == pytest.approx([0.25, 0.75, 11 / 12, 9 / 12, 7 / 12, 5 / 12, 3 / 12, 1 / 12])
+
+
+def test_a_step_of_a_weight_matrix_is_nearly_orthogonal(few):
+    """Muon's, that is; Adam's has a few large singular values and many small ones."""
+    setup = choose_setup("float32")
+    prepare(setup, 0)
+    model = compiled_model(Config(warmup=0.0), setup, steps=1)
+    kernel = next(layer for layer in model.layers if isinstance(layer, StandardizedConv2D)).kernel
+    before = np.array(kernel)
+    model.train_on_batch(few.images[:64], np.eye(10)[few.labels[:64]])
+    singular = np.linalg.svd(np.array(kernel) - before, compute_uv=False)
+    assert np.median(singular) > 0.5 * singular.max()
+
+
+class Epochs:
+    """A stand-in model that predicts what it is told to, epoch by epoch."""
+
+    def __init__(self, *logits):
+        self.logits, self.epoch, self.stop_training = logits, -1, False
+
+    def predict(self, images, **_):
+        self.epoch += 1
+        return self.logits[self.epoch].astype(np.float32)
+
+    def get_weights(self):
+        return self.epoch
+
+    def set_weights(self, weights):
+        self.kept = weights
+
+
+def test_early_stopping_keeps_the_last_epoch_that_is_not_clearly_worse():
+    labels = np.arange(100) % 10
+    right = np.eye(10)[labels] * 5
+    noisy = right + np.random.default_rng(0).normal(scale=0.1, size=right.shape)  # as good, but for chance
+    bad = np.roll(right, 1, axis=1)
+    model = Epochs(right * 0.5, right, noisy, bad, noisy, bad, bad * np.nan, right)
+    stopping = EarlyStopping(None, labels, patience=2)
+    stopping.set_model(model)
+    for epoch in range(7):
+        assert not model.stop_training
+        stopping.on_epoch_end(epoch)
+    stopping.on_train_end()
+    assert model.stop_training and model.kept == 4
+
+
+def test_an_epoch_shows_every_row_once_with_its_own_label(few):
+    config = dataclasses.replace(Config(), epochs=2, batch_size=100, rotation=0, scale=0, shift=0, shear=0)
+    rows, one_hot = np.arange(100, 600), np.eye(10, dtype=np.float32)[few.labels]
+    batches = list(augmented_batches(config, 1, few.images, one_hot, rows))
+    assert len(batches) == 10
+    label_of = {image.tobytes(): label for image, label in zip(few.images, few.labels, strict=True)}
+    epochs = [batches[:5], batches[5:]]
+    for epoch in epochs:
+        images, labels = (np.concatenate(part) for part in zip(*epoch, strict=True))
+        assert {image.tobytes() for image in images} == {few.images[row].tobytes() for row in rows}
+        assert [label_of[image.tobytes()] for image in images] == labels.argmax(1).tolist()
+    assert (epochs[0][0][1] != epochs[1][0][1]).any()  # another order
+
+
+def test_the_feed_changes_no_batch(few):
+    batches = [(few.images[i : i + 4], np.eye(10, dtype=np.float32)[few.labels[i : i + 4]]) for i in (0, 4, 8)]
+    fed = list(feed(iter(batches)))
+    assert len(fed) == 3
+    for (images, labels), (its_images, its_labels) in zip(fed, batches, strict=True):
+        np.testing.assert_array_equal(images, its_images)
+        np.testing.assert_array_equal(labels, its_labels)
+
+
+def test_views_are_averaged_as_probabilities(few):
+    model = keras.Sequential([keras.Input((28, 28, 1)), keras.layers.Flatten(), keras.layers.Dense(10)])
+    images = few.images[:4].astype(np.float32) / 255
+    plain, averaged = predict_probabilities(model, images, [lambda seen: seen[:, ::-1], lambda seen: seen / 2])
+    softmax = [np.exp(v := np.asarray(model(view))) / np.exp(v).sum(1, keepdims=True)
+               for view in (images, images[:, ::-1], images / 2)]  # fmt: skip
+    np.testing.assert_allclose(averaged, np.mean(softmax[1:], axis=0), atol=1e-6)
+    np.testing.assert_allclose(plain, softmax[0], atol=1e-6)
+    alone = predict_probabilities(model, images)
+    np.testing.assert_array_equal(alone[0], alone[1])

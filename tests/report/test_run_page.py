@@ -1,0 +1,154 @@
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from competition import __main__
+from competition.data.dataset import load_dataset_of
+from competition.ensemble.folds import plan_members
+from competition.errors import CompetitionError
+from competition.report.comparison import make_comparison
+from competition.report.run_page import _member_rows, importlib, make_report, repeat_command
+from tests.finished_run import MISREAD, finished_run
+
+SECTIONS = ["headline", "curves", "confusion", "classes", "errors"]
+SECTIONS += ["labels", "calibration", "data", "ensemble", "provenance"]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    folders, run, digits = finished_run(tmp_path_factory.mktemp("runs"))
+    return folders, run, digits, make_report(folders, run, digits).read_text("utf-8")
+
+
+def test_the_page_holds_all_sections_in_order_and_asks_the_network_for_nothing(made):
+    _, run, _, page = made
+    assert re.findall(r'<section id="(\w+)">', page) == SECTIONS
+    assert len(page.encode()) < 5_000_000
+    loaded = re.findall(r"""(?:src|srcset|xlink:href)=["']([^"']*)|url\(([^)]*)\)|@import (\S+)""", page)
+    assert all(any(part.startswith(("data:", "#")) for part in parts) for parts in loaded)
+    links = re.findall(r'<link [^>]*href="([^"]*)"', page)
+    assert links == ["data:,"]
+    assert "&lt;none &amp; nothing&gt;" in page and "<none" not in page  # what others wrote is escaped
+    for name in ("accuracy", "loss", "confusion", "reliability", "samples", "augmentations"):
+        assert (run.path / "figures" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_kept_epochs_are_counted(made):
+    assert "weights were kept: 2 of 3 in 2 members." in made[3]
+
+
+def test_the_gallery_holds_each_error_once_with_its_row(made):
+    _, _, digits, page = made
+    shown = re.findall(r'data-cell="(\d)-(\d)">\s*<img [^>]*alt="Row (\d+): label (\d), read as (\d)"', page)
+    errors = [s for s in shown if s[0] != s[1]]
+    assert len(errors) == len({row for _, _, row, *_ in errors}) == sum(MISREAD.values())
+    for cell_label, cell_read, row, label, read in shown:
+        assert (cell_label, cell_read) == (label, read)
+        assert digits.train.labels[int(row) - 1] == int(label)
+    assert {(int(i), int(j)) for i, j, *_ in errors} == set(MISREAD)
+    assert ">4 read as 9: 5,</span>" in page
+
+
+def test_every_picture_has_a_text(made):
+    page = made[3]
+    assert all('alt="' in tag for tag in re.findall(r"<img [^>]*>", page))
+    assert page.count("<svg") == len(re.findall(r'<div role="img" aria-label="[^"]+"><svg', page)) == 6
+
+
+def test_suspected_labels_are_listed_with_their_rows(made):
+    pytest.importorskip("cleanlab")
+    _, run, digits, page = made
+    lines = (run.path / "suspected_labels.csv").read_text().splitlines()
+    assert lines[0] == "row,label,suggested,label_probability" and len(lines) > 1
+    for line in lines[1:]:
+        row, label, suggested, _ = line.split(",")
+        assert digits.train.labels[int(row) - 1] == int(label) and (int(label), int(suggested)) in MISREAD
+    assert "suspected" in page
+
+
+def test_without_cleanlab_the_section_says_how_to_install_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    folders, run, digits = finished_run(tmp_path, misread={}, views=0)
+    page = make_report(folders, run, digits).read_text("utf-8")
+    assert "pip install cleanlab" in page and not (run.path / "suspected_labels.csv").exists()
+    assert "No row was misread" in page and "no test-time views" in page
+
+
+def test_a_plain_split_shows_the_rows_that_were_asked(tmp_path):
+    folders, run, digits = finished_run(tmp_path, folds=1, holdout=0.5)
+    asked = plan_members(run.config, digits.train.labels)[0].out_of_fold_rows
+    arrays = run.read_arrays("probabilities.npz")
+    arrays["out_of_fold"][:, np.setdiff1d(np.arange(6000), asked)] = np.nan
+    run.write_arrays("probabilities.npz", **arrays)
+    page = make_report(folders, run, digits).read_text("utf-8")
+    shown = re.findall(r'alt="Row (\d+): label (\d), read as (\d)"', page)
+    assert shown and all(int(row) - 1 in asked and digits.train.labels[int(row) - 1] == int(i) for row, i, _ in shown)
+    assert "of 3000 training rows" in page and "asked about a random 50 % of the rows" in page and "nan %" not in page
+
+
+def test_a_hopeless_run_still_fits(tmp_path):
+    wrong = {(i, (i + 1) % 10): 10_000 for i in range(10)}
+    folders, run, digits = finished_run(tmp_path, misread=wrong, repeats=2)
+    page = make_report(folders, run, digits).read_text("utf-8")
+    assert len(page.encode()) < 5_000_000 and " worst." in page
+
+
+def test_other_data_is_refused(made, tmp_path, monkeypatch):
+    folders, run, *_ = made
+    manifest = run.manifest
+    manifest["identity"]["data"][0] = "0" * 64
+    with pytest.raises(CompetitionError, match=r"train.csv that it was made from, content 000000000000…. Received"):
+        load_dataset_of(folders, manifest)
+
+
+def test_the_repeating_command_names_what_differs_and_parses(made):
+    run = made[1]
+    command = repeat_command(run)
+    assert command == "python -m competition train --new --recipe quick --folds 2 --source sample --precision float32"
+    options = __main__.parser().parse_args(command.split()[3:])
+    assert options.folds == 2 and options.precision == "float32"
+
+
+def test_members_are_compared_on_the_test_rows(made):
+    _, run, digits, _ = made
+    members = plan_members(run.config, digits.train.labels)
+    results = [run.load_member(m.name) for m in members]
+    rows = _member_rows(members, results, np.stack([r.test[1] for r in results]))
+    assert rows[0]["agreement"] == pytest.approx(1 - 10 / 2000)  # they differ in ten of 2,000
+
+
+def test_a_comparison_shows_the_rows_that_only_one_gets_wrong(tmp_path, capsys):
+    finished_run(tmp_path, "a", {(4, 9): 5})
+    folders, run, digits = finished_run(tmp_path, "b", {(4, 9): 2, (7, 1): 1})
+    assert __main__.main(["report", "--submissions", str(tmp_path), "--compare", "a,b"]) == 0
+    page = (tmp_path / "compare-a-b.html").read_text("utf-8")
+    alts = re.findall(r'alt="Row \d+: label (\d), read as (\d)"', page)
+    assert sorted(alts) == [("4", "9")] * 3 + [("7", "1")]
+    assert "no difference is shown" in page
+    other = run.manifest
+    other["identity"]["data"] = ["0", "0"]
+    run.write_json("manifest.json", other)
+    with pytest.raises(CompetitionError, match="on the same data"):
+        make_comparison(folders, run, type(run)(tmp_path / "a"), digits)
+    assert __main__.main(["report", "--submissions", str(tmp_path), "--compare", "a"]) == 1
+    assert "COMPARE takes two runs" in capsys.readouterr().err
+
+
+def test_the_report_needs_no_keras():
+    code = "import sys, competition.report.run_page, competition.report.comparison; sys.exit('keras' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_failing_report_costs_a_line(tmp_path, monkeypatch, capsys):
+    from competition import pipeline  # loads Keras
+
+    folders, run, digits = finished_run(tmp_path, misread={})
+    run.submission.write_text("damaged")
+    (run.path / "scores.json").unlink()
+    pipeline.illustrate(folders, run, digits)
+    lines = capsys.readouterr().out.splitlines()[-2:]
+    assert [line.split()[0] for line in lines] == ["Report", "Model"] and "none (CompetitionError" in lines[0]
+    assert run.complete

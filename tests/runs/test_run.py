@@ -1,0 +1,129 @@
+import json
+
+import numpy as np
+import pytest
+
+from competition.config import Config
+from competition.errors import CompetitionError
+from competition.runs import files, registry, resuming
+from competition.runs.folders import Folders
+from competition.runs.result import MEMBER_FILES, MemberResult
+from competition.runs.run import find_run
+
+RESULT = MemberResult(
+    out_of_fold=np.full((2, 3, 10), 0.1, np.float32),
+    test=np.full((2, 4, 10), 0.1, np.float32),
+    weights=[np.arange(6, dtype=np.float32).reshape(2, 3), np.ones(3, np.float32)],
+    history=[{**dict.fromkeys(("accuracy", "val_accuracy", "val_loss"), 0.9), "loss": loss} for loss in (0.5, 0.25)],
+    facts={"seed": 7, "accuracy": 0.75, "data_sha256": "a", "seconds": 1.5, "epochs": 2, "kept_epoch": 2},
+)
+IDENTITY = {"settings": {"epochs": 20}, "data": ["a", "b"], "precision": "float32"}
+SCORES = {
+    "out_of_fold": {"accuracy": 0.9912345, "low": 0.99, "high": 0.992, "log_loss": 0.03, "errors": 9},
+    "leaderboard": {"score": 0.993, "low": 0.991, "high": 0.995},
+    "members": {"accuracy": 0.99},
+}
+
+
+@pytest.fixture
+def folders(tmp_path):
+    return Folders(tmp_path / "input", tmp_path / "submissions")
+
+
+def start(folders, identity=IDENTITY, **settings):
+    manifest = {"identity": identity, "source": "kaggle", "hardware": "a, b"}
+    return resuming.open_run(folders, Config(**settings), manifest)
+
+
+def finish(folders, run):
+    run.submission.write_text("ImageId,Label\n1,0\n")
+    registry.finish(folders, run, SCORES, {"members": 12.5, "data": 1})
+
+
+def test_a_member_comes_back_as_it_was_stored(folders):
+    run = start(folders)
+    run.store_member("m", RESULT)
+    loaded = run.load_member("m")
+    np.testing.assert_array_equal(loaded.out_of_fold, RESULT.out_of_fold)
+    assert all((a == b).all() and a.dtype == b.dtype for a, b in zip(loaded.weights, RESULT.weights, strict=True))
+    assert loaded.facts == RESULT.facts and loaded.history[1]["loss"] == "0.25"
+    assert run.load_member("other") is None
+
+
+@pytest.mark.parametrize("name", [*MEMBER_FILES, "done.json"])
+@pytest.mark.parametrize("damage", ["flip", "cut", "empty", "gone"])
+def test_a_damaged_member_is_noticed_and_named(folders, capsys, name, damage):
+    run = start(folders)
+    run.store_member("m", RESULT)
+    path = run.path / "members" / "m" / name
+    content = path.read_bytes()
+    if damage == "gone":
+        path.unlink()
+    else:
+        middle = len(content) // 2
+        flipped = content[:middle] + bytes([content[middle] ^ 255]) + content[middle + 1 :]
+        path.write_bytes({"flip": flipped, "cut": content[:middle], "empty": b""}[damage])
+    assert run.load_member("m") is None
+    assert (name, damage) == ("done.json", "gone") or "damaged: m is trained again" in capsys.readouterr().out
+
+
+def test_the_newest_unfinished_run_of_the_same_goes_on(folders, capsys):
+    first = start(folders)
+    assert start(folders) == first and "Going on with" in capsys.readouterr().out
+    other = start(folders, {**IDENTITY, "data": ["a", "c"]})
+    assert other != first and "changed since: data" in capsys.readouterr().out
+    assert start(folders) in (first, other)
+    finish(folders, first)
+    assert start(folders) != first
+    assert resuming.open_run(folders, Config(), {"identity": IDENTITY}, new=True) not in (first, other)
+
+
+def test_finishing_writes_history_and_done(folders):
+    run = start(folders)
+    finish(folders, run)
+    finish(folders, run)  # again, as after a kill: one row all the same
+    (row,) = registry.read(folders)
+    assert (row["run"], row["oof_accuracy"], row["predicted_low"]) == (run.name, "0.99123", "0.99100")
+    assert row["hardware"] == "a, b" and row["seconds"] == "27"
+    assert run.complete and json.loads((run.path / "done.json").read_text())["sha256"] == row["sha256"]
+    assert find_run(folders) == find_run(folders, run.name) == run
+
+
+def test_recording_copies_the_row_with_a_remark(folders):
+    run = start(folders)
+    finish(folders, run)
+    registry.record(folders, None, "first")
+    registry.record(folders, run.name, 'second, "quoted"')
+    lines = folders.record.read_text().splitlines()
+    assert len(lines) == 2 and lines[0].endswith(",remark") and lines[1].endswith(',"second, ""quoted"""')
+
+
+def test_a_table_that_names_a_column_twice_is_refused(tmp_path):
+    table = tmp_path / "history.csv"
+    table.write_text("run,score,seconds\na,0.99,1\n")
+    assert files.read_table(table) == [{"run": "a", "score": "0.99", "seconds": "1"}]
+    table.write_text("run,score,score\na,0.99,1\n")  # a dict would hold one of the two
+    with pytest.raises(CompetitionError, match=r"history.csv must be a CSV file. Received: a column twice. Next: mend"):
+        files.read_table(table)
+
+
+def test_runs_that_are_not_there_are_said(folders):
+    with pytest.raises(CompetitionError, match="Received: none"):
+        find_run(folders)
+    run = start(folders)
+    with pytest.raises(CompetitionError, match="an unfinished run"):
+        find_run(folders, run.name)
+    with pytest.raises(CompetitionError, match="nothing there"):
+        find_run(folders, "other")
+
+
+def test_a_pickle_in_a_run_is_not_executed(folders):
+    run = start(folders)
+
+    class Hostile:
+        def __reduce__(self):
+            return (pytest.fail, ("executed",))
+
+    np.savez(run.path / "probabilities.npz", test=np.array([Hostile()], dtype=object))
+    with pytest.raises(CompetitionError, match="must hold arrays"):
+        run.read_arrays("probabilities.npz")

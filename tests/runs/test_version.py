@@ -1,0 +1,39 @@
+import shutil
+
+import pytest
+
+from competition.runs.folders import PACKAGE
+from competition.runs.version import package_files, package_sha256
+
+ROOMS = sorted(path.parent.name for path in PACKAGE.glob("*/__init__.py"))
+
+
+@pytest.fixture
+def copy(tmp_path, monkeypatch):
+    """A copy of the package, hashed in its place."""
+    shutil.copytree(PACKAGE, tmp_path / "competition", ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr("competition.runs.version.PACKAGE", tmp_path / "competition")
+    return tmp_path / "competition"
+
+
+def test_a_line_in_any_room_changes_the_hash(copy):
+    hashes = [package_sha256()]
+    for folder in (copy, *(copy / room for room in ROOMS)):
+        last = sorted(folder.glob("*.py"))[-1]
+        last.write_text(last.read_text() + "# a line\n")
+        hashes.append(package_sha256())
+    assert len(ROOMS) == 6 and len(set(hashes)) == 8
+
+
+def test_a_template_counts_and_where_a_file_lies_but_no_readme_and_no_cache(copy):
+    before = package_sha256()
+    (copy / "runs" / "README.md").write_text("for people")
+    (copy / "runs" / "__pycache__").mkdir()
+    (copy / "runs" / "__pycache__" / "x.pyc").write_text("")
+    (copy / "runs" / ".hidden").write_text("")
+    assert package_sha256() == before
+    (copy / "kaggle" / "submission.py").rename(copy / "runs" / "submission.py")
+    moved = package_sha256()
+    template = next((copy / "report" / "templates").glob("*.j2"))
+    template.write_text(template.read_text() + " ")
+    assert len({before, moved, package_sha256()}) == 3 and template in package_files()
