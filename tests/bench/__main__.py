@@ -1,7 +1,7 @@
 """`make bench`: everything that the README says about speed, measured side by side in one run.
 
-`make bench ARGS=reading` (or step, augmentation, members, determinism, memory) measures one part. Ratios are what
-counts: the machine may be shared, its neighbours may change.
+`make bench ARGS=reading` (or augmentation, step, operations, members, determinism, memory) measures one part. Ratios
+are what counts: the machine may be shared, its neighbours may change.
 """
 
 import importlib.util
@@ -10,20 +10,23 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from joblib import cpu_count
 
-from competition.config import Config
+from competition.config import RECIPES, Config
 from competition.data.dataset import obtain
 from competition.data.digits import read_digits
 from competition.ensemble.folds import member_settings
 from competition.runs.folders import ROOT, Folders
 from competition.runs.run import find_run
+from tests.bench.nets import STEPS, WARM_UP
 
 ROUNDS = 3
-CORES = len(os.sched_getaffinity(0))
+CORES = cpu_count()
 
 
 def best(function, rounds=ROUNDS):
@@ -78,8 +81,11 @@ def augmentation():
 
 def step():
     """Training, by the wall time of whole epochs, in fresh processes that run in turn."""
-    peak = {name: float(measure(f"peak-{name}", 0)[0]) for name in ("float32", "bfloat16")}
-    print(f"\nMatrix product, {CORES} cores: {peak['float32']:.0f} GFLOP/s float32, {peak['bfloat16']:.0f} bfloat16")
+    machine, precision = measure("machine", 0)[0].split("; ")
+    peaks = {name: float(measure(f"peak-{name}", CORES)[0]) for name in ("float32", "bfloat16")}
+    peak = peaks[precision.removeprefix("mixed_")]
+    print(f"\n{machine}; {precision}, oneDNN's kernels {'on' if operations_of_a_step()[1] else 'off'}")
+    print(f"Matrix product, {CORES} cores: {peaks['float32']:.0f} GFLOP/s float32, {peaks['bfloat16']:.0f} bfloat16")
     variants = {
         "reference recipe, plain Keras, batch 64": ("reference", 0, 1),
         "our net with batch norm, plain Keras, float32": ("plain", 0, 1),
@@ -87,24 +93,58 @@ def step():
         "our net, one member on all cores": ("ours", CORES, 1),
         "our net, one member a core (the default)": ("ours", 1, CORES),
     }
+    if importlib.util.find_spec("torch"):
+        variants |= {
+            "our net in PyTorch, on all cores": ("torch", CORES, 1),
+            "our net in PyTorch, one a core": ("torch", 1, CORES),
+        }
     seconds = {name: [] for name in variants}
     for _ in range(ROUNDS):
         for name, (variant, threads, processes) in variants.items():
             measured = measure(variant, threads, processes)
             seconds[name].append(1 / sum(1 / float(value) for value in measured))
-    print(f"Training, ms an image, {CORES} cores, best of {ROUNDS}")
-    for name, values in seconds.items():
-        row(name, min(values) * 1e3, min(seconds["our net with batch norm, plain Keras, float32"]) * 1e3, "ms")
+    print(f"Training, ms an image, {CORES} cores, best of {ROUNDS}; of our net also the share of that peak")
     ours = min(seconds["our net, one member a core (the default)"])
     flops = float(measure("flops", 0)[0])
-    print(f"  {1 / ours:.0f} images/s with augmentation, {1 / min(seconds['our net, not augmented']):.0f} without")
-    print(f"  {flops / ours / 1e9:.0f} GFLOP/s of {peak['bfloat16']:.0f}: {flops / ours / 1e9 / peak['bfloat16']:.0%}")
-    try:
-        import torch  # noqa: F401
-    except ImportError:
+    for name, values in seconds.items():
+        share = "" if variants[name][0] == "reference" else f"{flops / min(values) / 1e9 / peak:6.0%}"
+        row(name, min(values) * 1e3, ours * 1e3, "ms", share)
+    print(f"  {1 / ours:.0f} images a second with augmentation; {flops / 1e6:.1f} MFLOP an image and step")
+    if not importlib.util.find_spec("torch"):
         print("  PyTorch is not installed: not compared (pip install torch)")
-    else:
-        row("the plain net in PyTorch, bfloat16", float(measure("torch", 0)[0]) * 1e3, ours * 1e3, "ms")
+
+
+def operations():
+    """Where a step's time goes, by oneDNN's own clock."""
+    whole, found = operations_of_a_step()
+    if not found:
+        return print("\noneDNN's kernels are off: no operation of theirs to time")
+    found["all else: bias, ReLU, copies, Python, the feed"] = whole - sum(found.values())
+    print(f"\nA training step on one thread, µs an image: {whole:.0f}")
+    for name, spent in sorted(found.items(), key=lambda item: -item[1]):
+        row(name, spent, whole, "µs")
+
+
+def operations_of_a_step():
+    """A step of one thread, and in it oneDNN's operations by kind, none where TensorFlow does without; µs an image."""
+    command = [sys.executable, "-m", "tests.bench.nets", "bare", "1"]
+    environment = {**os.environ, "ONEDNN_VERBOSE": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment, check=True)
+    kinds = {
+        "forward_training": "forward", "backward_data": "backward by data",
+        "backward_weights": "backward by weights",
+    }  # fmt: skip
+    found = Counter()
+    for line in done.stdout.splitlines():
+        words = line.split(",")
+        if "exec" not in words:
+            continue
+        operation, kernel, direction = words[words.index("exec") + 2 :][:3]
+        if operation == "convolution":
+            operation += f", {kinds[direction]} ({kernel.partition('+')[0]})"
+        found[{"gemm_api": "matrix products (Muon, the logits)"}.get(operation, operation)] += float(words[-1])
+    images = (WARM_UP + STEPS) * RECIPES["fast"].batch_size
+    return 1e6 * float(done.stdout.split()[-1]), {name: 1e3 * spent / images for name, spent in found.items()}
 
 
 def members():
@@ -218,16 +258,16 @@ def measure(variant, threads, processes=1):
         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=ROOT)
         for _ in range(processes)
     ]
-    return [process.communicate()[0].split()[-1] for process in running]
+    return [process.communicate()[0].splitlines()[-1] for process in running]
 
 
-def row(name, value, against, unit):
-    """A line of the table: the value and its ratio to the first."""
-    print(f"  {name:48s} {value:8.3f} {unit:12s} {value / against:6.2f}×")
+def row(name, value, against, unit, more=""):
+    """A line of the table: the value, its ratio to another, and what else there is to say."""
+    print(f"  {name:58s} {value:8.3f} {unit:12s} {value / against:6.2f}× {more}".rstrip())
 
 
 if __name__ == "__main__":
-    parts = {"reading": reading, "augmentation": augmentation, "step": step, "members": members}
-    parts |= {"determinism": determinism, "memory": memory}
+    parts = (reading, augmentation, step, operations, members, determinism, memory)
+    parts = {part.__name__: part for part in parts}
     for part in sys.argv[1:] or parts:
         parts[part]()
