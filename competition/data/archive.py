@@ -11,6 +11,7 @@ from competition.errors import CompetitionError
 LARGEST = 256 << 20  # bytes of one CSV, unpacked; train.csv has 77 million
 _DAMAGED = (OSError, EOFError, ValueError, RuntimeError, zipfile.BadZipFile, zlib.error, NotImplementedError)
 GET_DATA = "`make data` brings the competition's files"
+EXPLAINED = "competition/data/README.md"  # what each of these messages means
 
 
 def read_file(path: Path) -> bytes:
@@ -79,7 +80,7 @@ def zip_entry(path: Path, raw: bytes, name: str) -> bytes:
 
 def refusal(path: Path, rule: str, received: str) -> CompetitionError:
     """What is raised of a file that breaks a rule of the competition's files."""
-    return CompetitionError(f"{path}: {rule}. Received: {received}. Next: {GET_DATA}; see README, Troubleshooting.")
+    return CompetitionError(f"{path}: {rule}. Received: {received}. Next: {GET_DATA}; see {EXPLAINED}.")
 
 
 def _bounded(path: Path, file) -> bytes:

@@ -1,4 +1,4 @@
-"""`make bench`: everything that the README says about speed, measured side by side in one run.
+"""`make bench`: everything that the READMEs say about speed, measured side by side in one run.
 
 `make bench ARGS=reading` (or augmentation, step, operations, members, determinism, memory) measures one part. Ratios
 are what counts: the machine may be shared, its neighbours may change.

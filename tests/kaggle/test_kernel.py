@@ -33,7 +33,7 @@ FIGURES = {"digits", "augmentation", "curves", "confusion", "errors", "submissio
 
 
 def package_files():
-    found = (path for path in PACKAGE.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    found = (path for path in PACKAGE.rglob("*") if path.is_file() and path.suffix not in (".md", ".pyc"))
     return {path.relative_to(ROOT).as_posix(): path.read_bytes() for path in found}
 
 
