@@ -79,7 +79,7 @@ class Run:
         """One of the run's JSON files.
 
         Args:
-            form: what it must hold, see `forms`.
+            form: what it must hold, see `schema`.
 
         Raises:
             CompetitionError: it is missing, damaged, or of another form.
