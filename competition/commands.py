@@ -5,6 +5,7 @@ import importlib.util
 import time
 from dataclasses import fields
 from pathlib import Path
+from typing import get_type_hints
 
 from competition.config import MNIST, RECIPES, Config
 from competition.data.facts import REAL
@@ -23,9 +24,9 @@ def parser() -> argparse.ArgumentParser:
     folders.add_argument("--mnist-npz", type=Path, help="of mnist-keras data (default: where Keras keeps it)")
     settings = argparse.ArgumentParser(add_help=False)
     group = settings.add_argument_group("settings (default: the recipe's)")
-    for field in fields(Config):
-        if field.name != "recipe":
-            group.add_argument(f"--{field.name.replace('_', '-')}", type=field.type, metavar=field.type.__name__)
+    for name, kind in get_type_hints(Config).items():
+        if name != "recipe":
+            group.add_argument(f"--{name.replace('_', '-')}", type=kind, metavar=kind.__name__)
     commands = root.add_subparsers(required=True, metavar="command")
 
     def command(function, *more):

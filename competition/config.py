@@ -3,12 +3,37 @@
 Where the work runs (processes, threads, precision) is no part of it: see `device.py`.
 """
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import replace
+from typing import Annotated
+
+from pydantic import ConfigDict, Field, ValidationError, model_validator
+from pydantic.dataclasses import dataclass
 
 from competition.errors import CompetitionError
 
+MNIST = ("mnist-keras", "mnist-csv")  # sources of the public 70,000, which hold the answers: for the baselines alone
+PROTOCOL = ("folds", "repeats", "holdout")
+ARCHITECTURES = ("pooled", "fine", "normalized", "lenet", "shallow", "dense", "reference")  # models.py builds them
 
-@dataclass(frozen=True)
+
+def whole(low: int, high: int):
+    """The type of an int in that range, both bounds included."""
+    return Annotated[int, Field(ge=low, le=high, description=f"lies between {low} and {high}")]
+
+
+def real(low: float, high: float):
+    """The type of a float in that range, both bounds included; an int becomes one."""
+    return Annotated[float, Field(ge=low, le=high, description=f"lies between {low} and {high}")]
+
+
+def one_of(*names: str, several: bool = False):
+    """The type of a str that is one of those names, or several of them by commas."""
+    name = f"({'|'.join(names)})"
+    pattern = f"^{name}(,{name})*$" if several else f"^{name}$"
+    return Annotated[str, Field(pattern=pattern, description=f"is one of {', '.join(names)}")]
+
+
+@dataclass(frozen=True, config=ConfigDict(strict=True, extra="forbid"))
 class Config:
     """The settings of a run. Every field is also a command-line flag (`--epochs 20`).
 
@@ -17,64 +42,54 @@ class Config:
     """
 
     recipe: str = "fast"  # the name under which runs and records are listed
-    seed: int = 0  # everything random follows from it
+    seed: whole(0, 2**31 - 1) = 0  # everything random follows from it
 
     # Validation
-    folds: int = 6  # each row is predicted by the members that never saw its fold; 1: a random split instead
-    repeats: int = 1  # new folds, or a new split, and new members each time; with teachers, the same folds
-    teachers: int = 0  # self-training: the first so many repeats label test.csv for the later ones
-    holdout: float = 1 / 7  # of the rows, which a random split (folds 1) keeps from its member and asks it about
-    stop_fraction: float = 0.03  # of a member's training rows, set aside to watch for the end
-    patience: int = 5  # epochs in a row clearly worse there than the best before training stops; 0: it never does
+    folds: whole(1, 100) = 6  # each row is predicted by the members that never saw its fold; 1: a random split instead
+    repeats: whole(1, 100) = 1  # new folds, or a new split, and new members each time; with teachers, the same folds
+    teachers: whole(0, 99) = 0  # self-training: the first so many repeats label test.csv for the later ones
+    holdout: real(0.001, 0.9) = 1 / 7  # of the rows, which a random split (folds 1) keeps from its member, to ask about
+    stop_fraction: real(0.005, 0.5) = 0.03  # of a member's training rows, set aside to watch for the end
+    patience: whole(0, 10_000) = 5  # epochs in a row clearly worse there than the best before training stops; 0: never
 
     # Model
-    architecture: str = "pooled"  # a name in models.ARCHITECTURES, or several by commas: each repeat takes the next
-    width: float = 1.0  # factor on every layer's channels
-    dropout: float = 0.3  # fraction of the last features, while training; of hidden ones too where a network says so
+    architecture: one_of(*ARCHITECTURES, several=True) = "pooled"  # several by commas: each repeat takes the next
+    width: real(0.125, 16) = 1.0  # factor on every layer's channels
+    dropout: real(0, 0.95) = 0.3  # of the last features, while training; of hidden ones too where a network says so
 
     # Training
-    epochs: int = 19
-    batch_size: int = 256  # images
-    optimizer: str = "muon"  # or "adam", as Keras has it
-    learning_rate: float = 6e-3  # at its peak
-    schedule: str = "triangle"  # linear up to the peak, linear down to zero; or "exponential", from the peak down
-    warmup: float = 0.15  # triangle: fraction of the training that climbs to the peak
-    decay: float = 0.95  # exponential: factor on the learning rate after each epoch; 1 keeps it constant
-    label_smoothing: float = 0.0  # probability moved from the label to all ten digits
+    epochs: whole(1, 10_000) = 19
+    batch_size: whole(1, 65_536) = 256  # images
+    optimizer: one_of("muon", "adam") = "muon"  # adam as Keras has it
+    learning_rate: real(1e-7, 10) = 6e-3  # at its peak
+    schedule: one_of("triangle", "exponential") = "triangle"  # linear up to the peak, down to 0; or from the peak down
+    warmup: real(0, 1) = 0.15  # triangle: fraction of the training that climbs to the peak
+    decay: real(0.01, 1) = 0.95  # exponential: factor on the learning rate after each epoch; 1 keeps it constant
+    label_smoothing: real(0, 0.9) = 0.0  # probability moved from the label to all ten digits
 
     # Augmentation, drawn anew for each image in each epoch (uniform in the range)
-    rotation: float = 12.0  # degrees, either way
-    scale: float = 0.10  # fraction, smaller or larger, each axis by itself
-    shift: float = 2.0  # pixels, either way, each axis by itself
-    shear: float = 8.0  # degrees, either way, each axis by itself
-    elastic: float = 0.0  # strength of the elastic distortion (albumentations' alpha); 0 is off
+    rotation: real(0, 180) = 12.0  # degrees, either way
+    scale: real(0, 0.9) = 0.10  # fraction, smaller or larger, each axis by itself
+    shift: real(0, 27) = 2.0  # pixels, either way, each axis by itself
+    shear: real(0, 45) = 8.0  # degrees, either way, each axis by itself
+    elastic: real(0, 1000) = 0.0  # strength of the elastic distortion (albumentations' alpha); 0 is off
 
     # Prediction
-    tta: float = 0.5  # test-time augmentation: the mean of eight views, moved by this part of those ranges; 0 is off
+    tta: real(0, 1) = 0.5  # test-time augmentation: the mean of eight views, moved by this part of those ranges; 0: off
 
-    def __post_init__(self):
-        for field in fields(self):
-            value = getattr(self, field.name)
-            fits = isinstance(value, field.type) or (field.type is float and type(value) is int)
-            if not fits or isinstance(value, bool):
-                raise CompetitionError(f"{field.name} is of type {field.type.__name__}. Received: {value!r}.")
-        for name, names in (("architecture", ARCHITECTURES), ("optimizer", OPTIMIZERS), ("schedule", SCHEDULES)):
-            chosen = getattr(self, name).split(",") if name == "architecture" else [getattr(self, name)]
-            if not set(chosen) <= set(names):
-                raise CompetitionError(
-                    f"{name} is one of {', '.join(names)}. Received: {getattr(self, name)}. Next: --{name} {names[0]}."
-                )
-        for name, (low, high) in RANGES.items():
-            if not low <= getattr(self, name) <= high:
-                raise CompetitionError(
-                    f"{name} lies between {low} and {high}. Received: {getattr(self, name)}. "
-                    f"Next: --{name.replace('_', '-')} with a value in that range."
-                )
-        if self.teachers >= self.repeats:
+    @model_validator(mode="wrap")
+    @classmethod
+    def _checked(cls, values, check):
+        try:
+            config = check(values)
+        except ValidationError as errors:
+            raise _refusal(errors.errors()[0]) from None
+        if config.teachers >= config.repeats:
             raise CompetitionError(
-                f"teachers are fewer than the repeats. Received: {self.teachers} of {self.repeats}. "
-                f"Next: --repeats {self.teachers + 1}."
+                f"teachers are fewer than the repeats. Received: {config.teachers} of {config.repeats}. "
+                f"Next: --repeats {config.teachers + 1}."
             )
+        return config
 
     def of_repeat(self, repeat: int) -> "Config":
         """The settings of one repeat's members, 0 the first: of the architectures theirs alone."""
@@ -92,34 +107,19 @@ class Config:
         return self.folds * self.repeats
 
 
-MNIST = ("mnist-keras", "mnist-csv")  # sources of the public 70,000, which hold the answers: for the baselines alone
-PROTOCOL = ("folds", "repeats", "holdout")
-ARCHITECTURES = ("pooled", "fine", "normalized", "lenet", "shallow", "dense", "reference")  # models.py builds them
-OPTIMIZERS = ("muon", "adam")
-SCHEDULES = ("triangle", "exponential")
-RANGES = {
-    "seed": (0, 2**31 - 1),
-    "folds": (1, 100),
-    "repeats": (1, 100),
-    "teachers": (0, 99),
-    "holdout": (0.001, 0.9),
-    "stop_fraction": (0.005, 0.5),
-    "patience": (0, 10_000),
-    "width": (0.125, 16),
-    "dropout": (0, 0.95),
-    "epochs": (1, 10_000),
-    "batch_size": (1, 65_536),
-    "learning_rate": (1e-7, 10),
-    "warmup": (0, 1),
-    "decay": (0.01, 1),
-    "label_smoothing": (0, 0.9),
-    "rotation": (0, 180),
-    "scale": (0, 0.9),
-    "shift": (0, 27),
-    "shear": (0, 45),
-    "elastic": (0, 1000),
-    "tta": (0, 1),
-}
+def _refusal(error: dict) -> CompetitionError:
+    """What pydantic complains of, in one line."""
+    name, received = (*error["loc"], "")[0], error["input"]  # of a name that is no text there is no place
+    field = Config.__pydantic_fields__.get(name)
+    if field is None:
+        return CompetitionError(f"A setting is a flag of `train`. Received: {name!r}. Next: `train --help` lists them.")
+    if error["type"].endswith("_type"):
+        return CompetitionError(f"{name} is of type {field.annotation.__name__}. Received: {received!r}.")
+    following = field.default if field.annotation is str else "with a value in that range"
+    return CompetitionError(
+        f"{name} {field.description}. Received: {received!r}. Next: --{name.replace('_', '-')} {following}."
+    )
+
 
 # Systems that others described, in their ways: one learning rate, Keras's Adam, pictures as they are, the last
 # weights. What the descriptions leave open is chosen so that all fit in half an hour on 2 cores.

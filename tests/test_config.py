@@ -1,9 +1,15 @@
 import dataclasses
+import pickle
+import re
+from typing import get_args, get_type_hints
 
 import pytest
 
-from competition.config import RANGES, RECIPES, Config, choose_config
+from competition.config import RECIPES, Config, choose_config
 from competition.errors import CompetitionError
+
+TYPES = get_type_hints(Config, include_extras=True)
+RANGES = {name: get_args(kind)[1].metadata for name, kind in TYPES.items() if get_args(kind)[:1] in ((int,), (float,))}
 
 
 def test_recipes_are_listed_under_their_own_names():
@@ -13,22 +19,45 @@ def test_recipes_are_listed_under_their_own_names():
 
 @pytest.mark.parametrize("name", RANGES)
 def test_each_number_out_of_range_is_refused(name):
-    low, high = RANGES[name]
-    kind = type(getattr(Config(), name))
+    low, high = RANGES[name][0].ge, RANGES[name][1].le
+    others = {"repeats": 100} if name == "teachers" else {}
+    for value in (low, high):
+        assert getattr(Config(**{name: value}, **others), name) == value
     for value in (low - 1, high + 1):
-        with pytest.raises(CompetitionError, match=f"{name} lies between .* Received: .*--{name.replace('_', '-')}"):
-            dataclasses.replace(Config(), **{name: kind(value)})
+        said = f"{name} lies between {low} and {high}. Received: {value}. Next: --{name.replace('_', '-')} with a value"
+        with pytest.raises(CompetitionError, match=f"^{re.escape(said)}"):
+            dataclasses.replace(Config(), **{name: value})
 
 
 def test_every_number_has_a_range():
-    numbers = {field.name for field in dataclasses.fields(Config) if field.type in (int, float)}
-    assert numbers == set(RANGES)
+    assert set(RANGES) == {name for name, value in vars(Config()).items() if not isinstance(value, str)}
 
 
-@pytest.mark.parametrize(("name", "value"), [("epochs", "20"), ("epochs", 2.5), ("seed", True), ("rotation", None)])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("epochs", "20"), ("epochs", 2.5), ("epochs", 2.0), ("seed", True), ("rotation", None), ("rotation", False),
+     ("rotation", "12"), ("rotation", 10**400), ("recipe", 3)],
+)  # fmt: skip
 def test_wrong_types_are_refused(name, value):
-    with pytest.raises(CompetitionError, match=f"{name} is of type"):
+    kind = get_type_hints(Config)[name].__name__
+    with pytest.raises(CompetitionError, match=rf"^{name} is of type {kind}\. Received: {value!r}\.$"):
         Config(**{name: value})
+
+
+def test_a_whole_number_serves_as_a_float_and_becomes_one():
+    """Files of older runs hold such."""
+    assert type(Config(rotation=10).rotation) is float and Config(rotation=10) == Config(rotation=10.0)
+
+
+@pytest.mark.parametrize("name", ["more", "a\nb", "\ud800"])
+def test_a_setting_that_is_none_is_refused_in_one_line(name):
+    with pytest.raises(CompetitionError, match=r"^A setting is a flag of `train`\. Received: '.*'\. Next: .*$"):
+        Config(**{name: 1})
+
+
+def test_what_is_sent_to_another_process_comes_back_as_it_was():
+    config = RECIPES["standard"]
+    assert pickle.loads(pickle.dumps(config)) == config and dataclasses.asdict(config) == vars(config)
 
 
 def test_nan_is_refused():
@@ -37,9 +66,20 @@ def test_nan_is_refused():
 
 
 def test_an_unknown_architecture_is_refused():
-    for names in ("transformer", "pooled,transformer", "pooled,", ""):
-        with pytest.raises(CompetitionError, match=rf"architecture is one of .* Received: {names}\."):
+    for names in ("transformer", "pooled,transformer", "pooled,", "", "pooled\n", "pooled|fine"):
+        said = (
+            rf"^architecture is one of pooled, .* Received: {re.escape(repr(names))}\. Next: --architecture pooled\.$"
+        )
+        with pytest.raises(CompetitionError, match=said):
             Config(architecture=names)
+    assert Config(architecture="fine,pooled,fine").of_repeat(1).architecture == "pooled"
+
+
+@pytest.mark.parametrize("name", ["optimizer", "schedule"])
+def test_one_optimizer_and_one_schedule(name):
+    for value in ("sgd", "adam,muon", "triangle,triangle"):
+        with pytest.raises(CompetitionError, match=rf"{name} is one of .* Received: '{value}'\."):
+            Config(**{name: value})
 
 
 def test_somebody_must_be_taught():

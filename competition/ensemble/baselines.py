@@ -88,7 +88,7 @@ def write_table(
             run = _trained(
                 place, setup, load_dataset(place, mnist), name, {**settings, **ALL_OF_MNIST}, train, mnist, jobs
             )
-            claimed = _cell(run.read_json("scores.json"), "true_accuracy", "true_log_loss")
+            claimed = _cell(run.scores, "true_accuracy", "true_log_loss")
         took = _span(sum(folds.manifest["seconds"].values()))
         reached = _reached(CLAIMS[name], split)
         lines.append(_line(name, took, CLAIMS[name].text, claimed, _score(split), _score(folds), reached))
@@ -115,7 +115,7 @@ def _reached(claim: Claim, run: Run) -> str:
     """Whether a split's rows bear the claim out, and if not by what."""
     if claim.accuracy is None:
         return NONE
-    scores = run.read_json("scores.json")["out_of_fold"]
+    scores = run.scores["out_of_fold"]
     accuracy, missed = scores["accuracy"], []
     if claim.epoch:
         history = run.load_member("repeat1-fold1").history
@@ -162,7 +162,7 @@ def _line(name, took, claim=NONE, claimed=NONE, split=NONE, folds=NONE, reached=
 
 
 def _score(run: Run) -> str:
-    return _cell(run.read_json("scores.json")["out_of_fold"], "accuracy", "log_loss")
+    return _cell(run.scores["out_of_fold"], "accuracy", "log_loss")
 
 
 def _cell(scores: dict, accuracy: str, loss: str) -> str:

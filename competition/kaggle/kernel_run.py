@@ -12,7 +12,7 @@ from tqdm import tqdm
 from competition.errors import CompetitionError
 from competition.kaggle import cli
 from competition.kaggle.failures import KaggleError
-from competition.runs import files, registry, schema
+from competition.runs import files, registry
 from competition.runs.folders import Folders
 from competition.runs.run import Run, list_runs
 from competition.runs.version import package_sha256
@@ -113,7 +113,7 @@ def fetch(folders: Folders, pushed: Pushed) -> Run:
         run.path.rename(home.path)
     finally:
         shutil.rmtree(fetched, ignore_errors=True)
-    registry.add(folders, row or registry.row_of(home, home.read_json("scores.json", schema.SCORES)))
+    registry.add(folders, row or registry.row_of(home, home.scores))
     return home
 
 

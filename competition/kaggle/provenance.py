@@ -4,7 +4,7 @@ from pathlib import Path
 
 from competition.data.facts import KNOWN_CONTENT, REAL
 from competition.errors import CompetitionError
-from competition.runs import files, registry, schema
+from competition.runs import files, registry
 from competition.runs.folders import Folders
 from competition.runs.run import Run, list_runs
 
@@ -37,7 +37,7 @@ def row_of_run(folders: Folders, run: Run) -> tuple[dict, Path]:
         raise CompetitionError(
             f"{run.submission} must be as the run wrote it. Received: other bytes. Next: `make train NEW=1`."
         )
-    row = registry.find(folders, run) or registry.row_of(run, run.read_json("scores.json", schema.SCORES))
+    row = registry.find(folders, run) or registry.row_of(run, run.scores)
     return row, run.submission
 
 

@@ -18,7 +18,7 @@ from competition.kaggle.submission import check_submission
 from competition.network.augmentation import Augmenter
 from competition.report import figures
 from competition.report.html import LARGEST_GALLERY, gallery, inline, png, render, worst_first
-from competition.runs import files, registry, schema
+from competition.runs import files, registry
 from competition.runs.folders import Folders
 from competition.runs.run import Run, repeat_command
 
@@ -73,7 +73,7 @@ def make_report(folders: Folders, run: Run, dataset: Dataset) -> Path:
         "run.html.j2",
         run=run,
         config=config,
-        scores=run.read_json("scores.json", schema.SCORES),
+        scores=run.scores,
         manifest=run.manifest,
         seconds=sum(run.manifest.get("seconds", {}).values()),
         row=next((row for row in registry.read(folders) if row["run"] == run.name), {}),

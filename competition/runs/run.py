@@ -56,7 +56,7 @@ class Run:
         """The settings, checked anew."""
         try:
             return Config(**{RENAMED.get(name, name): value for name, value in self.read_json("config.json").items()})
-        except (TypeError, CompetitionError) as error:
+        except CompetitionError as error:
             received = str(error).partition(" Next: ")[0].removesuffix(".")
             raise CompetitionError(
                 f"{self.path}/config.json must hold this version's settings. Received: {received}. "
@@ -68,6 +68,11 @@ class Run:
         """What the run was made from and on; empty if it was killed before saying so."""
         return self.read_json("manifest.json", schema.MANIFEST) if (self.path / "manifest.json").exists() else {}
 
+    @property
+    def scores(self) -> dict:
+        """What the run is worth, see `answer.score`."""
+        return self.read_json("scores.json", schema.SCORES)
+
     def member_facts(self) -> dict[str, dict]:
         """What each member says of itself, by its name; of a blend, each member of its parents, as they were then."""
         paths = sorted(self.path.glob("members/*"))
@@ -75,7 +80,7 @@ class Run:
         parents = self.manifest.get("parents", [])
         return own | {f"{one['run']}/{name}": facts for one in parents for name, facts in one["members"].items()}
 
-    def read_json(self, name: str, form=dict) -> dict:
+    def read_json(self, name: str, form=schema.ANY) -> dict:
         """One of the run's JSON files.
 
         Args:

@@ -141,7 +141,7 @@ build_model(member.config).summary()
 
 # %%
 run = find_run(folders, RUN) if RUN else pipeline.train(folders, setup, RECIPE, SETTINGS, SOURCE)
-config, scores = run.config, run.read_json("scores.json")
+config, scores = run.config, run.scores
 
 # %% [markdown]
 # One line a network. Training is measured on distorted digits, the held-out slice on plain ones, so the second can
