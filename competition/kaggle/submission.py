@@ -52,12 +52,12 @@ def check_submission(path: Path, rows: int = TEST_ROWS, train_labels=None) -> li
         raise refuse("the header must be ImageId,Label", ",".join(map(str, frame.columns))[:60])
     if len(frame) != rows:
         raise refuse(f"there must be {rows} rows", str(len(frame)))
-    for column, good in (("ImageId", r"[0-9]+"), ("Label", r"[0-9]")):
+    for column, good in (("ImageId", r"[0-9]{1,18}"), ("Label", r"[0-9]")):
         bad = ~frame[column].str.fullmatch(good)
         if bad.any():
             row = int(bad.idxmax())
             raise refuse(f"{column} must be {'a digit 0…9' if column == 'Label' else 'a row number'}",
-                         f"{frame[column][row]!r} in row {row + 1}")  # fmt: skip
+                         f"{frame[column][row][:40]!r} in row {row + 1}")  # fmt: skip
     ids = frame["ImageId"].astype(object).map(int)
     wrong = ids.to_numpy() != np.arange(1, rows + 1)
     if wrong.any():

@@ -53,15 +53,18 @@ def test_a_gpu_is_one_members_until_its_process_ends(locks):
 
 @pytest.mark.skipif(device.BACKEND != "tensorflow", reason="others take the GPUs as they are")
 def test_a_process_computes_on_the_gpu_that_it_claims(locks, monkeypatch):
-    """Without GPUs: what TensorFlow would be told."""
+    """Without GPUs: what TensorFlow would be told. A file opened twice is locked as if by two processes."""
     told = []
     monkeypatch.setattr(device, "gpus", lambda: ["GPU:0", "GPU:1"])
     monkeypatch.setattr(device.tf.config, "set_visible_devices", lambda gpu, kind: told.append((gpu, kind)))
     first = claim_gpu.__wrapped__()  # held, as functools.cache holds it
     second = claim_gpu.__wrapped__()
     assert told == [("GPU:0", "GPU"), ("GPU:1", "GPU")] and first and second
+    assert claim_gpu.__wrapped__() is None and len(told) == 3  # all are taken: one is shared
+    first.close()
+    assert claim_gpu.__wrapped__() and told[3] == ("GPU:0", "GPU")
     monkeypatch.setattr(device, "gpus", lambda: ["GPU:0"])
-    assert claim_gpu.__wrapped__() is None and len(told) == 2
+    assert claim_gpu.__wrapped__() is None and len(told) == 4
 
 
 def test_claims_are_of_the_gpus_that_a_process_sees(locks, monkeypatch):

@@ -235,25 +235,6 @@ def test_on_kaggle_the_input_is_found_in_either_layout(tmp_path, monkeypatch, la
     assert Folders.find() == Folders(ROOT / "input", ROOT / "submissions") and Folders.find().published is None
 
 
-def test_each_process_claims_a_gpu_of_its_own(monkeypatch, tmp_path):
-    from competition.network import device
-
-    if device.BACKEND != "tensorflow":
-        pytest.skip("GPUs are claimed on TensorFlow only")
-    seen, claim = [], device.claim_gpu.__wrapped__
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    monkeypatch.setattr(device, "gpus", lambda: ["first", "second"])
-    monkeypatch.setattr(device.tf.config, "set_visible_devices", lambda gpu, kind: seen.append(gpu))
-    first, second = claim(), claim()  # a file opened twice is locked as if by two processes
-    assert seen == ["first", "second"] and claim() is None and len(seen) == 3
-    first.close()
-    third = claim()
-    assert seen[3] == "first"
-    second.close(), third.close()
-    monkeypatch.setattr(device, "gpus", lambda: ["only"])
-    assert claim() is None and len(seen) == 4
-
-
 @pytest.mark.slow
 def test_make_notebook_shows_the_newest_run(folders, command):
     where = ("--input", folders / "input", "--submissions", folders / "runs")

@@ -46,6 +46,7 @@ def test_the_real_size_is_the_default(tmp_path):
         ("ImageId,Label\n1,7\n2,\n3,9\n", "'' in row 2"),
         ("ImageId,Label\n1,7\n2,NaN\n3,9\n", "'NaN' in row 2"),
         ("ImageId,Label\n1.0,7\n2,0\n3,9\n", "'1.0' in row 1"),
+        (f"ImageId,Label\n{'9' * 5000},7\n2,0\n3,9\n", f"Received: '{'9' * 40}' in row 1"),  # int() takes 4,300 digits
         (b"\xff\xfe\x00", "utf-8"),
         ("ImageId,Label\n1,7,7\n2,0,0\n3,9,9\n", "Length of header"),
     ],
