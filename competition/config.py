@@ -91,6 +91,11 @@ class Config:
         """How many networks a run trains."""
         return self.folds * self.repeats
 
+    @property
+    def side_by_side(self) -> int:
+        """How many of them can train at the same time at most, since pupils wait for their teachers."""
+        return self.folds * max(self.teachers, self.repeats - self.teachers)
+
 
 MNIST = ("mnist-keras", "mnist-csv")  # sources of the public 70,000, which hold the answers: for the baselines alone
 PROTOCOL = ("folds", "repeats", "holdout")
