@@ -1,5 +1,6 @@
 """`python -m competition`: run a command, and end as a user expects whatever happens."""
 
+import importlib.util
 import os
 import shlex
 import signal
@@ -55,7 +56,10 @@ def heed_signals() -> None:
 
 
 if __name__ == "__main__":
+    if importlib.util.find_spec("fcntl") is None:
+        sys.exit("Error: Linux or macOS is needed. Received: Windows. Next: wsl --install, then the same inside WSL.")
     for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="backslashreplace")  # where the locale lacks a character
+        # Where the locale lacks a character; and a log is to have each line when it is said.
+        stream.reconfigure(errors="backslashreplace", line_buffering=True)
     heed_signals()
     sys.exit(main())

@@ -48,7 +48,7 @@ def parser() -> argparse.ArgumentParser:
     engine = where.add_mutually_exclusive_group()
     engine.add_argument("--jobs", type=int, help="members that train at once (default: what suits the machine)")
     engine.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask cluster that trains them, tcp://host:8786")
-    where.add_argument("--threads", type=int, default=1, help="of one member on a CPU (default: 1; 0: all)")
+    where.add_argument("--threads", type=int, help="of one member on a CPU (default: what suits the machine; 0: all)")
     precisions = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
     where.add_argument("--precision", choices=precisions, default="auto")
     where.add_argument("--jit-compile", choices=("auto", "on", "off"), default="auto")

@@ -106,6 +106,11 @@ class Config:
         """How many networks a run trains."""
         return self.folds * self.repeats
 
+    @property
+    def side_by_side(self) -> int:
+        """How many of them can train at the same time at most, since pupils wait for their teachers."""
+        return self.folds * max(self.teachers, self.repeats - self.teachers)
+
 
 def _refusal(error: dict) -> CompetitionError:
     """What pydantic complains of, in one line."""

@@ -9,7 +9,7 @@ from competition.ensemble import scoring
 from competition.ensemble.answer import Answer, combine, score
 from competition.ensemble.blend import blend as average
 from competition.ensemble.manifest import manifest_of
-from competition.ensemble.members import choose_engine, train_members
+from competition.ensemble.members import choose_engine, settle, train_members
 from competition.kaggle.download import fetch_missing
 from competition.kaggle.submission import check_submission, write_submission
 from competition.network.device import Setup
@@ -51,15 +51,16 @@ def train(
         CompetitionError: the data or the settings cannot be used.
     """
     clock = Clock()
-    engine = choose_engine(setup, jobs, scheduler)
+    engine = choose_engine(jobs, scheduler)
     fetch_missing(folders, source)
     dataset = load_dataset(folders, source)
     config = choose_config(recipe, dataset.source, settings or {})
     run = resuming.open_run(folders, config, manifest_of(config, dataset, setup), new)
+    setup = settle(run, config, setup, engine)
     clock.lap("data")
 
     count = f"{config.members} member{'s' * (config.members > 1)}"
-    print(f"{count} on {dataset.source} data, {engine.describe()}, {setup.precision}.")
+    print(f"{count} on {dataset.source} data, {engine.describe()}, {setup.describe()}.")
     members = train_members(run, config, setup, dataset.train, dataset.test, engine, tensorboard)
     load_dataset_of(folders, run.manifest)  # a file that was replaced meanwhile is noticed before anything is said
     clock.lap("members")

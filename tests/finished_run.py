@@ -37,7 +37,6 @@ def finished_run(folder, name="20260101-000000-quick", misread=MISREAD, views=0.
         "identity": {"settings": asdict(config), "data": [digits.train.sha256, digits.test.sha256],
                      "package": "0", "precision": "float32"},
         "source": "sample", "commit": None, "hardware": "<none & nothing>", "seconds": {"members": 61.0},
-        "setup": {"precision": "float32", "jit_compile": False, "threads": 1},
     })  # fmt: skip
     epochs = [
         {"accuracy": 0.8 + 0.1 * e, "loss": 0.5 / (e + 1), "val_accuracy": 1.0, "val_loss": abs(e - 1) + 0.1}

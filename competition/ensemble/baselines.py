@@ -15,6 +15,7 @@ from competition.network.device import Setup, choose_setup
 from competition.network.models import build_model
 from competition.runs import files
 from competition.runs.folders import Folders
+from competition.runs.resuming import fits
 from competition.runs.run import Run, list_runs
 
 SPLIT = {"folds": 1, "repeats": 1, "holdout": 1 / 7}  # as MNIST's own 60,000 : 10,000
@@ -105,7 +106,7 @@ def _trained(
     config = choose_config(name, dataset.source, settings)
     identity = manifest_of(config, dataset, setup)["identity"]
     for run in list_runs(place):
-        if run.complete and run.manifest["identity"] == identity:
+        if run.complete and fits(run.manifest["identity"], identity):
             return run
     print(f"\n{name}, {config.folds} folds" if config.folds > 1 else f"\n{name}, one split")
     return train(place, setup, name, settings, source, jobs)
@@ -129,7 +130,8 @@ def _reached(claim: Claim, run: Run) -> str:
 
 def _reference(setup: Setup, dataset: Dataset, jobs: int | None) -> list[str]:
     """The reference recipe's line: its time is measured on a part and scaled."""
-    engine = choose_engine(setup, jobs)
+    engine = choose_engine(jobs)
+    setup = engine.settle(setup, REFERENCE.side_by_side)
     rows = min(PART, len(dataset.train))
     images, labels = dataset.train.images[:rows], dataset.train.labels[:rows]
     part = Digits(images, labels, dataset.train.source, content_hash(images, labels))

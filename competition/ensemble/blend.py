@@ -98,7 +98,7 @@ def _manifest(parents: list[Run]) -> dict:
     ]
     sources = {parent.manifest["source"] for parent in parents}
     return {
-        **{key: first[key] for key in ("commit", "hardware", "setup", "versions") if key in first},
+        **{key: first[key] for key in ("commit", "hardware", "versions") if key in first},
         "identity": {**first["identity"], "settings": {"recipe": "blend"}},
         "source": sources.pop() if len(sources) == 1 else "other",
         "parents": told,

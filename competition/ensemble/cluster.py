@@ -13,7 +13,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from operator import methodcaller
 from random import Random
@@ -25,8 +25,8 @@ import distributed
 from distributed import CancelledError, Client, KilledWorker, get_worker, wait
 from tqdm import tqdm
 
-from competition.errors import CompetitionError
-from competition.network.device import claim_gpu, versions
+from competition.errors import CompetitionError, one_line
+from competition.network.device import ONEDNN, Setup, claim_gpu, versions
 from competition.runs.version import package_sha256
 
 PATIENCE = 10  # seconds that a scheduler may take to answer
@@ -59,6 +59,10 @@ class Cluster:
             logging.getLogger(logger).setLevel(logging.CRITICAL)  # what matters is said here in a line
         self.client = self._connected()
 
+    def settle(self, setup: Setup, members: int) -> Setup:
+        """One thread a member, where the setup leaves that open: workers are started one a core."""
+        return replace(setup, threads=1) if setup.threads is None else setup
+
     def describe(self) -> str:
         """What was chosen, and why."""
         return f"one a worker on the cluster {self.address} (as asked, {len(self.client.nthreads())} workers now)"
@@ -79,8 +83,8 @@ class Cluster:
             yield from self._each(_Seat(work, topic), list(members))
         except LOST as error:
             raise CompetitionError(
-                f"The scheduler must stay until the run ends. Received: none at {self.address} any more "
-                f"({_line(error)}). Next: the same `make train` with or without SCHEDULER= goes on from what is kept."
+                f"The scheduler must stay until the run ends. Received: none at {self.address} any more, "
+                f"{one_line(error)}. Next: the same `make train` with or without SCHEDULER= goes on from what is kept."
             ) from None
         finally:
             self.client.close(timeout=2)
@@ -93,7 +97,7 @@ class Cluster:
         except (OSError, TypeError, ValueError) as error:
             raise CompetitionError(
                 f"SCHEDULER names a Dask scheduler that answers, like tcp://host:8786. Received: {self.address}, "
-                f"{_line(error)}. Next: python -m dask scheduler, on that machine."
+                f"{one_line(error)}. Next: python -m dask scheduler, on that machine."
             ) from None
 
     def _each(self, seat: "_Seat", members: list) -> Iterator:
@@ -175,7 +179,7 @@ class Cluster:
             if isinstance(answer, OSError):
                 continue  # it died; if it is there again, so is the question
             if isinstance(answer, Exception):
-                self._refuse(address, f"one that fails to import the package ({_line(answer)})")
+                self._refuse(address, f"one that fails to import the package ({one_line(answer)})")
             elif answer != wanted:
                 self._refuse(address, ", ".join(
                     f"{name} {answer.get(name)} in place of {wanted.get(name)}"
@@ -208,7 +212,7 @@ class Cluster:
 
 def _facts() -> dict[str, str]:
     """What must be the same wherever a member runs."""
-    return {**versions(), "distributed": distributed.__version__, "package": package_sha256()[:12]}
+    return {**versions(), "oneDNN": ONEDNN, "distributed": distributed.__version__, "package": package_sha256()[:12]}
 
 
 @dataclass(frozen=True)
@@ -240,7 +244,3 @@ class _Seat:
 def _died(future) -> bool:
     """Whether a future ended with its worker."""
     return future.cancelled() or (future.status == "error" and isinstance(future.exception(), KilledWorker))
-
-
-def _line(error: BaseException) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())

@@ -1,33 +1,31 @@
 """Where members run on this machine: one after the other in this process, or side by side in several."""
 
-import functools
 import os
 import signal
-import threading
-import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
-from dataclasses import dataclass
-from multiprocessing import resource_tracker
-from multiprocessing.managers import SyncManager
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from joblib import Parallel, cpu_count, delayed
 from tqdm import tqdm
 
+from competition.ensemble.cores import PROCESS, divide, memory
+from competition.ensemble.messages import Tell, carried, end_with, undisturbed
 from competition.errors import CompetitionError
 from competition.network.device import BACKEND, Setup, claim_gpu, gpus
 
 DEATHS = 3  # of worker processes with nothing finished in between, before the run gives up
 
-Tell = Callable[[str, dict], None]  # a member's name and Keras's logs of an epoch
 Work = Callable[[Any, Tell], Any]  # trains one member
 
 
 class Engine(Protocol):
-    """A place where members run. Which one it is changes nothing of the answer."""
+    """A place where members run. Which one it is changes nothing of the answer, but for the threads of each."""
+
+    def settle(self, setup: Setup, members: int) -> Setup:
+        """Decide how many train at once, of so many that could; the setup with threads, where it leaves them open."""
 
     def describe(self) -> str:
         """What was chosen, and why."""
@@ -36,19 +34,38 @@ class Engine(Protocol):
         """Call `work(member, tell)` for every member; yield what it returns as each finishes, in any order."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Processes:
     """This machine: `jobs` processes, or this one alone.
 
     A process computes on as many threads as the setup says, and on one GPU of its own, where there are several.
+
+    Attributes:
+        jobs: how many; None until `settle` chooses what suits the machine.
+        chosen: what `describe` says.
     """
 
-    jobs: int
-    reason: str
+    jobs: int | None = None
+    chosen: str = ""
+
+    def settle(self, setup: Setup, members: int) -> Setup:
+        """Choose the processes, and the threads where the setup leaves them open: see `divide`.
+
+        `jobs` that were asked for change no threads: with any number of processes a run has the same bytes.
+        """
+        cores, room, found = cpu_count(), memory(), len(gpus())
+        usable = found if BACKEND == "tensorflow" else min(1, found)
+        chosen, threads = divide(cores, members, room, usable, setup.threads)
+        why = ["as asked"] if self.jobs else ["one a GPU"] if usable else []
+        why += ["threads as asked or begun with"] * (setup.threads is not None)
+        self.jobs = self.jobs or chosen
+        self.chosen = f"{self.jobs} at once on {threads or 'all'} thread{'s' * (threads != 1)} each"
+        self.chosen += f" ({', '.join([*why, f'{cores} cores', f'memory for {room // PROCESS} members'])})"
+        return replace(setup, threads=threads)
 
     def describe(self) -> str:
         """What was chosen, and why."""
-        return f"{self.jobs} at once ({self.reason})"
+        return self.chosen
 
     def each(self, work: Work, members: Iterable, tell: Tell) -> Iterator:
         """Call `work(member, tell)` for every member; yield what it returns as each finishes.
@@ -57,18 +74,18 @@ class Processes:
             CompetitionError: worker processes die again and again; a member whose worker died is repeated.
         """
         members = list(members)
-        jobs = max(1, min(self.jobs, len(members)))
-        if jobs == 1:
+        jobs = min(self.jobs or 1, len(members))
+        if jobs <= 1:
             yield from (work(member, tell) for member in members)
             return
         # Keras leaves 25 MB behind with each member: joblib replaces a worker that has grown by 300, and warns of it.
         warnings.filterwarnings("ignore", "A worker stopped while some jobs were given")
         missing, deaths = dict(enumerate(members)), 0
-        with _carried(tell) as carry:
+        with carried(tell) as carry:
             while missing:
                 calls = [delayed(_in_a_worker)(os.getpid(), work, n, member, carry) for n, member in missing.items()]
                 try:
-                    with _undisturbed(signal.SIGINT):
+                    with undisturbed(signal.SIGINT):
                         results = Parallel(n_jobs=jobs, return_as="generator_unordered")(calls)
                     for number, result in results:
                         del missing[number]
@@ -85,91 +102,7 @@ class Processes:
                     tqdm.write(f"A worker process ended early: what it trained starts again ({deaths} of {DEATHS}).")
 
 
-def choose_processes(setup: Setup, jobs: int | None = None) -> Processes:
-    """As many as asked, or what measures fastest: a member a GPU, or as many as keep all cores busy.
-
-    Single-threaded members side by side beat one member on all cores because a step's small layers leave
-    cores idle: `make bench ARGS=members` measures both on the machine at hand.
-
-    Raises:
-        CompetitionError: `jobs` is below 1.
-    """
-    cores = cpu_count()
-    threads = setup.threads or cores
-    if jobs is not None:
-        if jobs < 1:
-            raise CompetitionError(f"JOBS is 1 or more. Received: {jobs}. Next: `make train`, which chooses.")
-        return Processes(jobs, f"as asked; threads of each: {threads}, cores: {cores}")
-    if gpus():
-        count = len(gpus()) if BACKEND == "tensorflow" else 1
-        return Processes(count, "one GPU trains one member at a time")
-    reason = "single-threaded members side by side use the cores better than one member on all of them"
-    return Processes(max(1, cores // threads), reason if threads == 1 else f"threads of each, as asked: {threads}")
-
-
 def _in_a_worker(parent: int, work: Work, number: int, member, tell: Tell) -> tuple[int, Any]:
-    _end_with(parent)
+    end_with(parent)
     claim_gpu()
     return number, work(member, tell)
-
-
-@contextmanager
-def _undisturbed(*numbers: signal.Signals) -> Iterator[None]:
-    """Processes and threads that start herein never hear these signals; the run itself does, right after it."""
-    resource_tracker.ensure_running()  # started in between, it would unblock them
-    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)  # what starts here inherits this
-    heard, handlers = [], {}
-    if threading.current_thread() is threading.main_thread():  # where a signal lands whose thread does not block it
-        handlers = {number: signal.signal(number, lambda number, frame: heard.append(number)) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
-    for number in heard[:1]:
-        signal.raise_signal(number)
-
-
-@functools.cache
-def _end_with(parent: int) -> None:
-    """End this process soon after its parent, however that ended: a killed run leaves nothing at work."""
-
-    def watch():
-        while os.getppid() == parent:
-            time.sleep(1)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
-
-
-@contextmanager
-def _carried(tell: Tell) -> Iterator[Tell]:
-    """`tell` for other processes: what they say arrives here by a queue."""
-    manager = SyncManager()
-    with _undisturbed(signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # it ends with the run, not before
-        manager.start(_end_with, (os.getpid(),))
-    with manager:
-        messages = manager.Queue()
-
-        def listen():
-            while (message := messages.get()) is not None:
-                tell(*message)
-
-        listener = threading.Thread(target=listen, daemon=True)
-        listener.start()
-        try:
-            yield _Put(messages)
-        finally:
-            messages.put(None)
-            listener.join()
-
-
-@dataclass(frozen=True)
-class _Put:
-    """A `tell` that can be sent to another process."""
-
-    messages: Any
-
-    def __call__(self, name: str, logs: dict) -> None:
-        self.messages.put((name, logs))

@@ -4,23 +4,26 @@ from dataclasses import asdict
 
 from competition.config import Config
 from competition.data.dataset import Dataset
-from competition.network.device import Setup, describe
+from competition.network.device import Setup, hardware, versions
 from competition.runs.run import settings_of
 from competition.runs.version import git_commit, package_sha256
 
 
 def manifest_of(config: Config, dataset: Dataset, setup: Setup) -> dict:
-    """A run's manifest; runs of equal `identity` may go on with each other's members."""
-    described = describe(setup)
+    """A run's manifest; a run may go on with members of the same `identity`.
+
+    Threads that are not chosen yet are left out of it: whatever a run began with is as good.
+    """
     return {
         "identity": {
             "settings": settings_of(config),
             "data": [dataset.train.sha256, dataset.test.sha256],
             "package": package_sha256(),
-            "libraries": described["versions"],
-            **asdict(setup),
+            "libraries": versions(),
+            **{name: value for name, value in asdict(setup).items() if value is not None},
         },
         "source": dataset.source,
         "commit": git_commit(),
-        **described,
+        "hardware": hardware(),
+        "versions": versions(),
     }

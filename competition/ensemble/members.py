@@ -8,8 +8,9 @@ import numpy as np
 
 from competition.config import Config
 from competition.data.digits import Digits, content_hash
-from competition.ensemble.engines import Engine, Tell, choose_processes
+from competition.ensemble.engines import Engine, Processes
 from competition.ensemble.folds import plan_members
+from competition.ensemble.messages import Tell
 from competition.ensemble.progress import Progress
 from competition.errors import CompetitionError, one_line
 from competition.network.device import OUT_OF_MEMORY, Setup, hardware
@@ -74,7 +75,7 @@ class Trainer:
                 raise CompetitionError(f"data of content {found[:12]} in place of {digits.sha256[:12]}")
 
 
-def choose_engine(setup: Setup, jobs: int | None = None, scheduler: str | None = None) -> Engine:
+def choose_engine(jobs: int | None = None, scheduler: str | None = None) -> Engine:
     """Where members run.
 
     Args:
@@ -82,10 +83,12 @@ def choose_engine(setup: Setup, jobs: int | None = None, scheduler: str | None =
         scheduler: address of a Dask scheduler whose workers take the members instead.
 
     Raises:
-        CompetitionError: there is no such scheduler, or no dask here.
+        CompetitionError: `jobs` is below 1, there is no such scheduler, or no dask here.
     """
     if scheduler is None:
-        return choose_processes(setup, jobs)
+        if jobs is not None and jobs < 1:
+            raise CompetitionError(f"JOBS is 1 or more. Received: {jobs}. Next: `make train`, which chooses.")
+        return Processes(jobs)
     if importlib.util.find_spec("distributed") is None:
         raise CompetitionError(
             "SCHEDULER= needs the package dask. Received: none. Next: pip install 'dask[distributed]>=2025.1,<2027'."
@@ -93,6 +96,20 @@ def choose_engine(setup: Setup, jobs: int | None = None, scheduler: str | None =
     from competition.ensemble.cluster import Cluster
 
     return Cluster(scheduler)
+
+
+def settle(run: Run, config: Config, setup: Setup, engine: Engine) -> Setup:
+    """How each member of a run computes: with the threads of those before it, for on others it has other bytes.
+
+    The first start chooses them by the whole plan, unless they are asked for, and the manifest keeps them: a run goes
+    on with as many wherever that is, and whatever is missing.
+    """
+    manifest = run.manifest
+    threads = manifest["identity"].get("threads")
+    setup = engine.settle(replace(setup, threads=threads if type(threads) is int else None), config.side_by_side)
+    manifest["identity"]["threads"] = setup.threads
+    run.write_json("manifest.json", manifest)
+    return setup
 
 
 def train_members(

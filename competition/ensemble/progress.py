@@ -1,9 +1,13 @@
-"""One live line while members train; plain lines where the output is no terminal."""
+"""One live line while members train; plain lines where the output is no terminal, one a minute at least."""
 
 import sys
+import threading
 import time
+from contextlib import suppress
 
 from tqdm import tqdm
+
+QUIET = 60  # seconds without a line, after which a log is told that members still train
 
 
 class Progress:
@@ -28,6 +32,9 @@ class Progress:
             desc=f"member {min(done + 1, members)} of {members}",
             leave=False,
         )
+        self.said, self.closed = self.started, threading.Event()
+        if self.bar.disable:  # no terminal
+            threading.Thread(target=self._remind, daemon=True).start()
 
     def epoch(self, name: str, logs: dict) -> None:
         """A member finished an epoch."""
@@ -48,11 +55,22 @@ class Progress:
 
     def say(self, line: str) -> None:
         """Print a line above the live one."""
+        self.said = time.monotonic()
         self.bar.write(line, file=sys.stdout)
 
     def close(self) -> None:
         """Remove the live line."""
+        self.closed.set()
         self.bar.close()
+
+    def _remind(self) -> None:
+        while not self.closed.wait(self.said + QUIET - time.monotonic()):
+            if time.monotonic() >= self.said + QUIET:
+                with suppress(OSError):  # nobody reads on, or the disk is full: the run itself hears of that
+                    self.say(f"still training: {self._epochs()} of {self.members * self.epochs} epochs{self._left()}")
+
+    def _epochs(self) -> int:
+        return (self.members - len(self.rows)) * self.epochs + sum(self.seen.values())
 
     def _left(self) -> str:
         finished = sum(epochs * self.rows[name] for name, epochs in self.seen.items())

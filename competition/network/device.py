@@ -1,17 +1,23 @@
-"""The only module that may touch the backend below Keras: precision, threads, determinism, GPUs."""
+"""The only module that may touch the backend below Keras: precision, oneDNN, threads, determinism, GPUs.
+
+The others of the package take `keras` from here, so that no process loads TensorFlow before this has set it up.
+"""
 
 import fcntl
 import functools
 import os
 import platform
 import re
+import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from importlib.metadata import version
 from io import TextIOWrapper
 from pathlib import Path
+
+from joblib import cpu_count
 
 from competition.errors import CompetitionError
 
@@ -35,12 +41,16 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 with _no_greetings():
     import keras
 
-    BACKEND = keras.backend.backend()
+    BACKEND, ONEDNN = keras.backend.backend(), False
     if BACKEND == "tensorflow":
         import tensorflow as tf
+        from tensorflow.python.util._pywrap_util_port import IsMklEnabled
 
         tf.config.list_physical_devices()
         tf.get_logger().setLevel("ERROR")  # it warns when a process trains its third member
+        # What holds: a Mac's TensorFlow has no oneDNN, and who imported it before may have wanted none.
+        ONEDNN = IsMklEnabled()
+        os.environ["TF_ENABLE_ONEDNN_OPTS"] = str(int(ONEDNN))  # processes that start from here are to do the same
 
 
 @dataclass(frozen=True)
@@ -50,14 +60,21 @@ class Setup:
     Attributes:
         precision: Keras's dtype policy, `float32`, `mixed_bfloat16` or `mixed_float16`.
         jit_compile: whether steps go through XLA.
-        threads: how many threads one member computes on; 0 leaves it to the backend.
+        threads: how many threads one member computes on; 0 leaves it to the backend; None: to be chosen with the
+            members of a run, one until then.
         deterministic: whether sums of several threads or of a GPU are added in one order.
+        onednn: whether TensorFlow computes by oneDNN on the CPU, which the process's environment decides.
     """
 
     precision: str
     jit_compile: bool
-    threads: int
+    threads: int | None
     deterministic: bool = True
+    onednn: bool = ONEDNN
+
+    def describe(self) -> str:
+        """How it computes, for the log."""
+        return f"{self.precision}, oneDNN {'on' if self.onednn else 'off'}"
 
 
 OUT_OF_MEMORY = (MemoryError, *((tf.errors.ResourceExhaustedError,) if BACKEND == "tensorflow" else ()))
@@ -65,7 +82,7 @@ PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 
 
 def choose_setup(
-    precision: str = "auto", jit_compile: str = "auto", threads: int = 1, deterministic: bool = True
+    precision: str = "auto", jit_compile: str = "auto", threads: int | None = None, deterministic: bool = True
 ) -> Setup:
     """Fill in `auto` with what measures fastest on this device.
 
@@ -76,7 +93,7 @@ def choose_setup(
     Raises:
         CompetitionError: `threads` is negative.
     """
-    if threads < 0:
+    if threads is not None and threads < 0:
         raise CompetitionError(f"--threads is 1 or more, or 0 for all cores. Received: {threads}. Next: --threads 1.")
     gpu = bool(gpus())
     if precision == "auto":
@@ -96,13 +113,14 @@ def prepare(setup: Setup, seed: int) -> None:
     keras.config.set_dtype_policy(setup.precision)
     keras.utils.set_random_seed(seed)
     if BACKEND == "tensorflow":
-        if setup.threads:
+        threads = 1 if setup.threads is None else setup.threads
+        if threads:
             try:
-                tf.config.threading.set_intra_op_parallelism_threads(setup.threads)
+                tf.config.threading.set_intra_op_parallelism_threads(threads)
                 tf.config.threading.set_inter_op_parallelism_threads(1)
             except RuntimeError:
                 pass  # the process has computed before: its threads are what they are
-        if setup.deterministic and (gpus() or setup.threads != 1):
+        if setup.deterministic and (gpus() or threads != 1):
             # One thread adds in one order anyway; there, this would only make tf.data complain of its own rewrite.
             tf.config.experimental.enable_op_determinism()
         for gpu in gpus():
@@ -179,11 +197,6 @@ def gpus() -> list:
     return list(range(torch.cuda.device_count()))
 
 
-def describe(setup: Setup) -> dict:
-    """Hardware and library versions, for the manifest."""
-    return {"hardware": hardware(), "setup": asdict(setup), "versions": versions()}
-
-
 def versions() -> dict[str, str | None]:
     """Python's version and those of the libraries that compute."""
     packages = (BACKEND, "keras", "numpy", "pandas", "scikit-learn", "albumentations", "opencv-python-headless")
@@ -192,9 +205,19 @@ def versions() -> dict[str, str | None]:
 
 def hardware() -> str:
     """One line: cores, processor and GPUs."""
-    cpu = re.search(r"model name\s*:\s*(.*)", _cpuinfo())
-    line = f"{len(os.sched_getaffinity(0))} cores {cpu[1] if cpu else platform.processor() or platform.machine()}"
-    return line + (f", {len(gpus())} GPU" if gpus() else "")
+    return f"{cpu_count()} cores {_processor()}" + (f", {len(gpus())} GPU" if gpus() else "")
+
+
+@functools.cache
+def _processor() -> str:
+    """Its name, as Linux, macOS or Python has it."""
+    if found := re.search(r"model name\s*:\s*(.*)", _cpuinfo()):
+        return found[1]
+    name = ""
+    with suppress(OSError):
+        asked = ["sysctl", "-n", "machdep.cpu.brand_string"]
+        name = subprocess.run(asked, capture_output=True, text=True).stdout.strip()
+    return name or platform.processor() or platform.machine()
 
 
 def _version(package: str) -> str | None:

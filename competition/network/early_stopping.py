@@ -1,8 +1,8 @@
 """When a member has learned enough, and which of its weights count."""
 
-import keras
 import numpy as np
-from keras import ops
+
+from competition.network.device import keras
 
 
 class EarlyStopping(keras.callbacks.Callback):
@@ -27,7 +27,7 @@ class EarlyStopping(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         """Compare the epoch with the best one."""
-        logits = ops.convert_to_tensor(self.model.predict(self.images, batch_size=500, verbose=0))
+        logits = keras.ops.convert_to_tensor(self.model.predict(self.images, batch_size=500, verbose=0))
         losses = np.asarray(keras.losses.sparse_categorical_crossentropy(self.labels, logits, from_logits=True))
         if self.patience and self.is_clearly_worse(losses):
             self.worse += 1

@@ -4,10 +4,10 @@ Input shape: (batch, 28, 28, 1), pixels 0…255 as read; the model scales them t
 Output shape: (batch, 10), float32 logits.
 """
 
-import keras
-from keras import layers, ops
-
 from competition.config import Config
+from competition.network.device import keras
+
+layers, ops = keras.layers, keras.ops
 
 
 def build_model(config: Config) -> keras.Model:

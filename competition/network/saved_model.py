@@ -14,10 +14,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import h5py
-import keras
 
 from competition.config import ARCHITECTURES, Config
 from competition.errors import CompetitionError, one_line
+from competition.network.device import keras
 from competition.network.models import build_model, with_plain_layers
 from competition.runs import files
 

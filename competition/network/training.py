@@ -5,14 +5,12 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import keras
 import numpy as np
-from keras import ops
 
 from competition.config import Config
 from competition.data.digits import Digits
 from competition.network.augmentation import Augmenter, tta_views
-from competition.network.device import Setup, feed, prepare
+from competition.network.device import Setup, feed, keras, prepare
 from competition.network.early_stopping import EarlyStopping
 from competition.network.member import Member, set_aside
 from competition.network.models import build_model
@@ -145,10 +143,10 @@ class Triangle(keras.optimizers.schedules.LearningRateSchedule):
 
     def __call__(self, step):
         """The learning rate of a step."""
-        done = (ops.cast(step, "float32") + 0.5) / self.steps
+        done = (keras.ops.cast(step, "float32") + 0.5) / self.steps
         rising = done / max(self.warmup, 1e-6)
         falling = (1 - done) / max(1 - self.warmup, 1e-6)
-        return self.peak * ops.maximum(0.0, ops.minimum(rising, falling))
+        return self.peak * keras.ops.maximum(0.0, keras.ops.minimum(rising, falling))
 
     def get_config(self) -> dict:
         """The arguments, for Keras's serialization."""
@@ -192,7 +190,7 @@ def predict_probabilities(model: keras.Model, images, views=()) -> np.ndarray:
 
     def probabilities(seen):
         logits = model.predict(seen, batch_size=500, verbose=0)
-        return np.asarray(ops.softmax(logits), np.float32)
+        return np.asarray(keras.ops.softmax(logits), np.float32)
 
     plain = probabilities(images)
     return np.stack([plain, np.mean([probabilities(view(images)) for view in views], axis=0) if views else plain])

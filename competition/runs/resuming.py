@@ -15,7 +15,8 @@ def open_run(folders: Folders, config: Config, manifest: dict, new: bool = False
     """Go on with the newest unfinished run that was made from the same, or start one; no other process may.
 
     Args:
-        manifest: what the run is made from; its `identity` decides whether runs are the same.
+        manifest: what the run is made from; its `identity` decides whether runs are the same, and may leave open
+            what a run has settled before.
         new: start one in any case.
 
     Raises:
@@ -27,9 +28,15 @@ def open_run(folders: Folders, config: Config, manifest: dict, new: bool = False
     else:
         print(f"Going on with {run.path}.")
         files.sweep(run.path)
+        manifest = manifest | {"identity": run.manifest["identity"]}
     run.write_json("config.json", settings_of(config))  # again: it may have been damaged meanwhile
     run.write_json("manifest.json", manifest)
     return run
+
+
+def fits(before: dict, identity: dict) -> bool:
+    """Whether a run of one identity is what another one asks for: what that one leaves open may be anything."""
+    return before | identity == before
 
 
 def _unfinished(folders: Folders, identity: dict) -> Run | None:
@@ -43,7 +50,7 @@ def _unfinished(folders: Folders, identity: dict) -> Run | None:
         except CompetitionError as error:
             print(f"Left alone: {error}")
             continue
-        if before != identity:
+        if not fits(before, identity):
             other = other or (run, before)
             continue
         lock = files.claim(run.path / LOCK)
@@ -60,10 +67,10 @@ def _unfinished(folders: Folders, identity: dict) -> Run | None:
 
 
 def _changes(before: dict, now: dict) -> list[str]:
-    """What differs between two identities; of settings, how."""
+    """What the first of two identities has that the second does not ask for; of settings, how."""
     old, new = before.get("settings", {}), now["settings"]
     settings = [f"{key} {old.get(key)} → {new.get(key)}" for key in {**new, **old} if old.get(key) != new.get(key)]
-    names = [key for key in {**now, **before} if before.get(key) != now.get(key)]
+    names = [key for key in now if before.get(key) != now[key]]
     return [f"settings ({', '.join(settings)})" if name == "settings" else name for name in names]
 
 

@@ -181,8 +181,8 @@ def repeat_command(run: Run) -> str:
     ]
     source = [f"--source {manifest['source']}"] if manifest["source"] in ("sample", *MNIST) else []
     precision = f"--precision {shlex.quote(manifest['identity']['precision'])}"
-    threads = manifest["identity"].get("threads", 1)  # other bytes on other numbers of them
-    threads = [f"--threads {threads}"] if type(threads) is int and threads != 1 else []
-    return " ".join(
-        ["python -m competition train --new", f"--recipe {recipe}", *settings, *source, precision, *threads]
-    )
+    threads = manifest["identity"].get("threads")  # other bytes on other numbers of them
+    threads = [f"--threads {threads}"] if type(threads) is int else []
+    kernels = ["TF_ENABLE_ONEDNN_OPTS=0"] if manifest["identity"].get("onednn") is False else []
+    train = "python -m competition train --new"
+    return " ".join([*kernels, train, f"--recipe {recipe}", *settings, *source, precision, *threads])

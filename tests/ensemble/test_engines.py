@@ -78,37 +78,59 @@ def test_claims_are_of_the_gpus_that_a_process_sees(locks, monkeypatch):
     assert free_gpu(2)[1] is None
 
 
-@pytest.mark.parametrize(
-    ("threads", "jobs", "processes"),
-    ((1, None, 4), (2, None, 2), (3, None, 1), (4, None, 1), (9, None, 1), (0, None, 1), (1, 2, 2), (1, 8, 8)),
-)
-def test_processes_times_threads_fill_the_machine(monkeypatch, threads, jobs, processes):
-    """0 threads are all of them; what is asked is done, and said."""
-    monkeypatch.setattr(engines, "gpus", list)
-    monkeypatch.setattr(engines, "cpu_count", lambda: 4)
-    chosen = engines.choose_processes(Setup("float32", False, threads), jobs)
-    assert chosen.jobs == processes and chosen.describe().startswith(f"{processes} at once (")
-    assert jobs is None or chosen.describe().endswith("(as asked; threads of each: 1, cores: 4)")
+@pytest.fixture
+def machine(monkeypatch):
+    """Settle for six members on a machine of the test's."""
+
+    def settled(cores=16, memory=32_000_000_000, gpus=(), jobs=None, threads=None):
+        monkeypatch.setattr(engines, "cpu_count", lambda: cores)
+        monkeypatch.setattr(engines, "memory", lambda: memory)
+        monkeypatch.setattr(engines, "gpus", lambda: list(gpus))
+        engine = choose_engine(jobs)
+        setup = engine.settle(Setup("float32", False, threads), 6)
+        return engine.jobs, setup.threads, engine.describe()
+
+    return settled
+
+
+def test_what_is_chosen_is_said_with_its_reasons(machine):
+    assert machine() == (6, 2, "6 at once on 2 threads each (16 cores, memory for 26 members)")
+    said = "2 at once on 1 thread each (threads as asked or begun with, 2 cores, memory for 26 members)"
+    assert machine(cores=2, threads=1) == (2, 1, said)
+    assert machine(threads=0) == (
+        (1, 0, "1 at once on all threads each (threads as asked or begun with, 16 cores, memory for 26 members)")
+    )
+    said = "3 at once on 5 threads each (16 cores, memory for 3 members)"
+    assert machine(memory=4_000_000_000) == (3, 5, said)
+
+
+def test_jobs_are_taken_at_their_word_and_change_no_threads(machine):
+    """So that a run has the same bytes with any number of processes."""
+    for jobs in (1, 2, 40):
+        chosen = machine(jobs=jobs)
+        assert chosen[:2] == (jobs, 2)
+        assert chosen[2] == f"{jobs} at once on 2 threads each (as asked, 16 cores, memory for 26 members)"
+    assert machine(jobs=2, threads=3)[:2] == (2, 3)
 
 
 def test_no_processes_or_threads_are_no_choice():
     with pytest.raises(CompetitionError, match=r"JOBS is 1 or more\. Received: 0"):
-        engines.choose_processes(Setup("float32", False, 1), jobs=0)
+        choose_engine(jobs=0)
     with pytest.raises(CompetitionError, match=r"--threads is 1 or more, or 0 for all cores\. Received: -1"):
         device.choose_setup(threads=-1)
 
 
-def test_one_process_a_gpu(monkeypatch):
-    monkeypatch.setattr(engines, "gpus", lambda: ["GPU:0", "GPU:1", "GPU:2"])
-    chosen = engines.choose_processes(Setup("float32", False, 1))
-    assert chosen.jobs == (3 if engines.BACKEND == "tensorflow" else 1) and "one GPU" in chosen.describe()
+def test_one_process_a_gpu(machine):
+    jobs, threads, said = machine(gpus=("GPU:0", "GPU:1", "GPU:2"))
+    assert (jobs, threads) == ((3 if engines.BACKEND == "tensorflow" else 1), 1)
+    assert said.endswith("at once on 1 thread each (one a GPU, 16 cores, memory for 26 members)")
 
 
 # Two processes load TensorFlow twice; test_pipeline.py trains in two of them as well.
 @pytest.mark.parametrize("jobs", (1, pytest.param(2, marks=pytest.mark.slow)))
 def test_every_member_answers_and_is_heard(jobs):
     heard = []
-    results = engines.Processes(jobs, "").each(echo, range(3), lambda name, logs: heard.append((name, logs["epoch"])))
+    results = engines.Processes(jobs).each(echo, range(3), lambda name, logs: heard.append((name, logs["epoch"])))
     assert sorted(results) == [0, 1, 4]
     assert sorted(heard) == [("0", 0), ("1", 1), ("2", 2)]
 
@@ -159,7 +181,7 @@ def session_of(leader):
 def test_a_missing_dask_is_said(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(CompetitionError, match=r"Next: pip install 'dask\[distributed\]"):
-        choose_engine(Setup("float32", False, 1), scheduler="tcp://host:8786")
+        choose_engine(scheduler="tcp://host:8786")
 
 
 def test_jobs_or_a_scheduler(command):

@@ -56,6 +56,7 @@ from competition import pipeline
 from competition.config import choose_config
 from competition.data.dataset import load_dataset
 from competition.ensemble import folds, scoring
+from competition.ensemble.engines import Processes
 from competition.kaggle.submission import check_submission
 from competition.network.augmentation import Augmenter
 from competition.network.device import choose_setup, prepare
@@ -128,7 +129,7 @@ print(f"{config.members} networks; the first learns from {len(learned)} digits, 
 # A small convolutional network (of several kinds, where the recipe mixes them, the first), in the package's own words:
 
 # %%
-setup = choose_setup()
+setup = Processes().settle(choose_setup(), config.side_by_side)  # the cores are divided among the members
 source = inspect.getsource(ARCHITECTURES[member.config.architecture])
 print(source + inspect.getsource(after_the_stem) * ("after_the_stem" in source))
 prepare(setup, config.seed)
