@@ -12,7 +12,7 @@ endif
 quoted = '$(subst ','\'',$(1))'
 
 .DEFAULT_GOAL := help
-.PHONY: help data train baselines blend submit scores report predict kernel notebook record test test-all bench soak fuzz
+.PHONY: help data train study baselines blend submit scores report predict kernel notebook record test test-all bench soak fuzz
 .PHONY: lint clean
 
 help:  ## list the targets
@@ -23,6 +23,11 @@ data: $(SETUP)  ## find, download or unpack the data, and check every value
 
 train: $(SETUP)  ## train the ensemble and write a submission (RECIPE=, JOBS= or SCHEDULER=, NEW=1, TENSORBOARD=1, ARGS=)
 	@$(PYTHON) -m competition train $(if $(RECIPE),--recipe $(RECIPE)) $(if $(JOBS),--jobs $(JOBS)) $(if $(SCHEDULER),--scheduler $(SCHEDULER)) $(if $(NEW),--new) $(if $(TENSORBOARD),--tensorboard) $(ARGS)
+
+study: $(SETUP)  ## does a change help? (BASE=, CHANGES="epochs=14; width=2,dropout=0.1", SEEDS=, FULL=1, NAME=, JOBS= or SCHEDULER=)
+	@$(PYTHON) -m competition study $(if $(BASE),--base $(call quoted,$(BASE))) --changes $(call quoted,$(CHANGES)) \
+		$(if $(SEEDS),--seeds $(SEEDS)) $(if $(FULL),--full) $(if $(NAME),--name $(call quoted,$(NAME))) \
+		$(if $(JOBS),--jobs $(JOBS)) $(if $(SCHEDULER),--scheduler $(SCHEDULER)) $(ARGS)
 
 baselines: $(SETUP)  ## train five classic systems by their own recipes, and print them beside ours
 	@$(PYTHON) -m competition baselines $(if $(JOBS),--jobs $(JOBS)) $(ARGS)

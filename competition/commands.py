@@ -27,6 +27,12 @@ def parser() -> argparse.ArgumentParser:
     for name, kind in get_type_hints(Config).items():
         if name != "recipe":
             group.add_argument(f"--{name.replace('_', '-')}", type=kind, metavar=kind.__name__)
+    source = argparse.ArgumentParser(add_help=False)
+    source.add_argument("--source", choices=SOURCES, default="auto")
+    place = argparse.ArgumentParser(add_help=False)
+    engine = place.add_mutually_exclusive_group()
+    engine.add_argument("--jobs", type=int, help="members that train at once (default: what suits the machine)")
+    engine.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask cluster that trains them, tcp://host:8786")
     commands = root.add_subparsers(required=True, metavar="command")
 
     def command(function, *more):
@@ -35,26 +41,19 @@ def parser() -> argparse.ArgumentParser:
         sub.set_defaults(function=function)
         return sub
 
-    sub = command(data)
-    sub.add_argument("--source", choices=SOURCES, default="auto")
+    command(data, source)
 
-    sub = command(train, settings)
+    sub = command(train, settings, source, place)
     sub.add_argument("--recipe", choices=RECIPES, help="default: fast on the real data, quick on the sample")
-    sub.add_argument("--source", choices=SOURCES, default="auto")
     sub.add_argument("--new", action="store_true", help="start a new run where an unfinished one could go on")
     sub.add_argument("--tensorboard", action="store_true", help="also write TensorBoard logs into the run's folder")
     sub.add_argument("--save-h5", action="store_true", help="also write model.h5, in Keras's legacy format")
-    where = sub.add_argument_group("where the work runs (changes no setting of the run)")
-    engine = where.add_mutually_exclusive_group()
-    engine.add_argument("--jobs", type=int, help="members that train at once (default: what suits the machine)")
-    engine.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask cluster that trains them, tcp://host:8786")
+    where = sub.add_argument_group("how each process computes (changes no setting of the run)")
     where.add_argument("--threads", type=int, help="of one member on a CPU (default: what suits the machine; 0: all)")
-    precisions = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
-    where.add_argument("--precision", choices=precisions, default="auto")
+    where.add_argument("--precision", choices=("auto", "float32", "mixed_bfloat16", "mixed_float16"), default="auto")
     where.add_argument("--jit-compile", choices=("auto", "on", "off"), default="auto")
-    where.add_argument(
-        "--deterministic", action=argparse.BooleanOptionalAction, default=True, help="the same bytes again (default)"
-    )
+    same_bytes = "the same bytes again (default)"
+    where.add_argument("--deterministic", action=argparse.BooleanOptionalAction, default=True, help=same_bytes)
 
     sub = command(baselines, settings)
     sub.add_argument("--source", choices=("auto", *MNIST), default="auto", help="of MNIST (auto: what is at hand)")
@@ -63,15 +62,20 @@ def parser() -> argparse.ArgumentParser:
     sub = command(blend)
     sub.add_argument("--runs", required=True, metavar="RUN,RUN", help="two or more")
 
+    sub = command(study, source, place)
+    sub.add_argument("--base", default="", help="a recipe and settings, like fast,width=0.5 (default: the recipe)")
+    sub.add_argument("--changes", default="", help="of the base, like 'epochs=14; width=0.5,dropout=0.1'")
+    sub.add_argument("--seeds", type=int, default=2, help="how often all is trained (default: 2)")
+    sub.add_argument("--full", action="store_true", help="on the recipe's own folds, to confirm what won on thirds")
+    sub.add_argument("--name", help="of the table and the page in submissions/studies/")
+
     sub = command(kernel, settings)
     sub.add_argument("--recipe", choices=RECIPES, default="fast", help="default: fast")
     sub.add_argument("--kind", choices=("notebook", "script"), default="notebook", help="default: notebook")
     sub.add_argument("--username", help="on Kaggle (default: the one that the kaggle command line knows)")
     sub.add_argument("--push", action="store_true", help="run it on Kaggle and fetch its outputs")
     sub.add_argument("--unpack", type=Path, metavar="FILE", help="instead, get the package back out of a kernel")
-    sub.add_argument(
-        "--into", type=Path, help="folder (default: submissions/kernel-KIND; to unpack: unpacked/ beside FILE)"
-    )
+    sub.add_argument("--into", type=Path, help="folder (default: submissions/kernel-KIND, or unpacked/ beside FILE)")
 
     sub = command(notebook)
     sub.add_argument("--run", help="default: the newest complete run; where there is none, one is trained")
@@ -151,6 +155,14 @@ def blend(options, folders: Folders) -> None:
     from competition import pipeline
 
     pipeline.blend(folders, options.runs.split(","))
+
+
+def study(options, folders: Folders) -> None:
+    """tell which changes of a recipe are better, worse, or too small to be seen."""
+    from competition import pipeline
+
+    names = ("base", "changes", "seeds", "full", "name", "source", "jobs", "scheduler")
+    pipeline.study(folders, **{name: getattr(options, name) for name in names})
 
 
 def kernel(options, folders: Folders) -> None:

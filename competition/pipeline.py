@@ -2,6 +2,7 @@
 
 import shlex
 import time
+from pathlib import Path
 
 from competition.config import BASELINES, choose_config
 from competition.data.dataset import Dataset, load_dataset, load_dataset_of
@@ -10,10 +11,13 @@ from competition.ensemble.answer import Answer, combine, score
 from competition.ensemble.blend import blend as average
 from competition.ensemble.manifest import manifest_of
 from competition.ensemble.members import choose_engine, settle, train_members
+from competition.ensemble.study import COLUMNS, conduct
+from competition.ensemble.study import summary as summary_of_study
+from competition.ensemble.study_settings import BASE, read_settings, table_path, words_of
 from competition.kaggle.download import fetch_missing
 from competition.kaggle.submission import check_submission, write_submission
-from competition.network.device import Setup
-from competition.runs import registry, resuming
+from competition.network.device import Setup, choose_setup
+from competition.runs import files, registry, resuming
 from competition.runs.folders import Folders
 from competition.runs.run import Run, find_run
 
@@ -84,6 +88,48 @@ def blend(folders: Folders, names: list[str]) -> Run:
     conclude(folders, run, dataset, blended.answer, blended.results, clock)
     print(f"Compare it               make report COMPARE={run.name},{parents[0].name}")
     return run
+
+
+def study(
+    folders: Folders,
+    base: str,
+    changes: str,
+    seeds: int = 2,
+    full: bool = False,
+    name: str | None = None,
+    source: str = "auto",
+    jobs: int | None = None,
+    scheduler: str | None = None,
+) -> Path:
+    """Tell which changes of a base are better, and what the comparison could not have seen; see `ensemble.study`.
+
+    Args:
+        base, changes: see `read_settings`; a base without a recipe starts from the one that suits the data.
+        seeds: how often all of it is trained, with folds and seeds of its own.
+        full: on the recipe's own folds in place of reversed thirds.
+        name: of the table and the page; None makes one of what is compared.
+
+    Returns:
+        The table, beside which the page lies.
+
+    Raises:
+        CompetitionError: the data or the settings cannot be used.
+    """
+    from competition.report.study_page import make_study_page
+
+    engine = choose_engine(jobs, scheduler)
+    fetch_missing(folders, source)
+    dataset = load_dataset(folders, source)
+    settings = read_settings(choose_config(None, dataset.source, {}), base, changes, seeds)
+    table = table_path(folders, name, base or settings[BASE].recipe, changes, full)
+    members = len(settings) * seeds * (settings[BASE].members if full else 3)
+    setup = engine.settle(choose_setup(threads=1), members)  # threads change bytes: what is kept stays comparable
+    print(f"{len(settings) - 1} changes of {words_of(settings[BASE])}, {engine.describe()}, {setup.describe()}.")
+    lines = conduct(folders, setup, engine, dataset, settings, seeds, full)
+    files.write_table(table, COLUMNS, lines)
+    print(summary_of_study(lines))
+    print(f"\nTable                    {table}\nPage                     {make_study_page(table)}")
+    return table
 
 
 def conclude(folders: Folders, run: Run, dataset: Dataset, answer: Answer, members: list, clock: "Clock") -> None:

@@ -183,6 +183,32 @@ def growth(measured, predicted) -> Figure:
     return figure
 
 
+@styled
+def intervals(names, series, unit: str) -> Figure:
+    """Dots with their 95 % intervals, a row for each name, which is written above its dots.
+
+    Args:
+        names: of the rows, from top to bottom.
+        series: from a label to an array (rows, 2), differences and half of their intervals; two at most.
+        unit: of both.
+    """
+    figure, axes = _axes("Difference from the base, 95 % intervals", unit, "", size=(4.6, 1.1 + 0.55 * len(names)))
+    rows = np.arange(len(names))
+    axes.vlines(np.zeros(len(names)), rows + 0.1, rows + 0.52, color=INK, lw=0.8, alpha=0.6)
+    for i, (label, values) in enumerate(series.items()):
+        found, half = np.asarray(values, float).T
+        color, marker = ((BLUE, "o"), (ORANGE, "s"))[i]
+        axes.errorbar(found, rows + 0.2 + 0.22 * i, xerr=half, fmt=marker, ms=4, lw=1.2, color=color, label=label)
+    for row, name in enumerate(names):
+        name = name if len(name) <= 62 else name[:61] + "…"
+        axes.annotate(name, (0, row), xycoords=("axes fraction", "data"), va="center", fontsize=8)
+    axes.set_ylim(len(names) - 0.35, -0.3)
+    axes.yaxis.set_major_locator(NullLocator())
+    axes.spines.left.set_visible(False)
+    figure.legend(fontsize=8, ncols=2, loc="outside lower right")
+    return figure
+
+
 def _axes(title: str, x: str, y: str, size=SIZE):
     figure = Figure(figsize=size, layout="constrained")
     axes = figure.add_subplot()

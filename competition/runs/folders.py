@@ -10,6 +10,7 @@ from competition.errors import CompetitionError
 PACKAGE = Path(__file__).resolve().parents[1]
 ROOT = PACKAGE.parent
 SAMPLE = ROOT / "input" / "sample"
+KEPT_OUT = ROOT / "submissions" / "studies" / "kept-out.csv"  # committed: rows of train.csv that no study sees
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,11 @@ class Folders:
     def baselines(self) -> "Folders":
         """The same data; runs of the baselines, apart, so that nobody's newest run is one of them."""
         return replace(self, submissions=self.submissions / "baselines")
+
+    @property
+    def studies(self) -> Path:
+        """Tables and pages of studies, and the members that they trained."""
+        return self.submissions / "studies"
 
     @property
     def cache(self) -> Path:

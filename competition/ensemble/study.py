@@ -1,0 +1,140 @@
+"""Does a change help? Settings trained on the same rows from the same seeds → a table of differences with intervals.
+
+Reversed folds: the rows are cut in three, one third teaches a member and the other two judge it. So each row is read by
+two members a seed, three members read twice as many rows as there are for the training cost of one, and their errors,
+which are what a comparison counts, are many. Their average is an ensemble of two; more seeds make larger ones. Judge at
+the largest: what single nets gain, their average may have already.
+
+What they do not show: a member that learns from a third of the rows is overtaken by what saves it from too few rows. So
+they favour regularization (smoothing, dropout, stronger distortion) and small nets; and two members that share no row
+differ more, so that averages gain more, than in a run. What wins here is confirmed with `full`: the recipe's own folds.
+
+No study sees the rows of `folds.kept_out`. What was trained is kept under a key of all that made it, and never trained
+again: neither by the same study, killed and started again, nor by another one with the same base.
+"""
+
+import numpy as np
+
+from competition.config import Config
+from competition.data.dataset import Dataset
+from competition.ensemble.engines import Engine
+from competition.ensemble.folds import kept_out
+from competition.ensemble.study_members import train_plans
+from competition.ensemble.study_settings import BASE, NULL, plan, said_of, words_of
+from competition.ensemble.study_statistics import MEASURES, Difference, compared, measured, verdict
+from competition.errors import CompetitionError
+from competition.network.device import Setup
+from competition.runs.folders import Folders
+from competition.runs.version import git_commit
+
+COLUMNS = (
+    "setting", "variant", "members", "measure", "of_base", "of_setting", "difference", "low", "high", "percent",
+    "percent_half", "verdict", "seconds", "base", "split", "seeds", "rows", "source", "commit", "hardware",
+)  # fmt: skip
+SPLITS = ("reversed thirds", "full folds")
+NOT_LEARNED = "did not learn"
+
+
+def conduct(
+    folders: Folders,
+    setup: Setup,
+    engine: Engine,
+    dataset: Dataset,
+    settings: dict[str, Config],
+    seeds: int,
+    full: bool,
+) -> list[dict]:
+    """Train what the settings need and is not kept yet, and compare each with the base.
+
+    Args:
+        settings: by their words, the base among them; see `read_settings`.
+        seeds: how often all of it is trained, each time with folds and seeds of its own.
+        full: on the recipe's own folds in place of reversed thirds.
+
+    Returns:
+        A dict of COLUMNS for each setting but the base, variant, size of the average and measure. The first setting is
+        the null: the base on the same folds from other seeds, which shows what chance alone does. Errors are counted in
+        rows, log-loss and Brier score are means; seconds are those of a member's training.
+
+    Raises:
+        CompetitionError: another study is at work in this folder, or the base does not learn.
+    """
+    train = dataset.train
+    rows = np.setdiff1d(np.arange(len(train)), kept_out(train))
+    settings = {BASE: settings[BASE], NULL: settings[BASE]} | settings
+    plans = {name: plan(name, config, train.labels, rows, seeds, full) for name, config in settings.items()}
+    results = train_plans(plans, folders.studies / "members", setup, dataset, engine)
+    same = {
+        "base": words_of(settings[BASE]),
+        "split": SPLITS[full],
+        "seeds": seeds,
+        "rows": len(rows),
+        "source": dataset.source,
+        "commit": git_commit(),
+    }
+    base, lines = None, []
+    for name, members in plans.items():
+        its = [results[member.name] for member in members]
+        failed = [result for result in its if isinstance(result, CompetitionError)]
+        if failed and name in (BASE, NULL):
+            raise failed[0]
+        if failed:
+            lines.append({"setting": name, "verdict": NOT_LEARNED, **same})
+            continue
+        measures = measured(train.labels[rows], said_of(members, its, rows))
+        if name == BASE:
+            base = measures
+            continue
+        differences = compared(base, measures)
+        same_here = same | {
+            "setting": name,
+            "verdict": verdict(differences, looks=2 * (len(plans) - 2)),
+            "seconds": round(float(np.mean([result.facts["training_seconds"] for result in its])), 1),
+            "hardware": its[0].facts["hardware"],
+        }
+        lines += [same_here | _numbers(*key, difference, len(rows)) for key, difference in differences.items()]
+    return lines
+
+
+def summary(lines: list[dict]) -> str:
+    """The deciding lines, by views at the largest average, as a table of at most 100 columns."""
+    first, learned = lines[0], [line for line in lines if line["verdict"] != NOT_LEARNED]
+    largest = max(line["members"] for line in learned)
+    by = {(line["setting"], line["members"], line["measure"]): line for line in learned if line["variant"] == "views"}
+    columns = [(1, "errors"), *((largest, measure) for measure in MEASURES)]
+    width = min(28, max(len(line["setting"]) for line in lines))
+    text = [
+        "",
+        f"Base {first['base']}: {first['rows']:,} rows in {first['split']}, each read by {largest} members.",
+        "Errors of the base: " + ", ".join(
+            f"{by[NULL, size, 'errors']['of_base']:.1f} by {'single nets' if size == 1 else f'averages of {size}'}"
+            for size in sorted({size for _, size, _ in by})
+        ),
+        "Below: difference in % of the base, ± half of its 95 % interval, by views; less is better.",
+        "",
+        f"{'':{width}}{'single nets':>13}{f'averages of {largest}':^39}".rstrip(),
+        f"{'':{width}}" + "".join(f"{name:>13}" for name in ("errors", "errors", "log-loss", "Brier")),
+    ]  # fmt: skip
+    for setting in dict.fromkeys(line["setting"] for line in lines):
+        cells = [by.get((setting, *column)) for column in columns]
+        numbers = [f"{cell['percent']:+.1f} ± {cell['percent_half']:.1f}" if cell else "–" for cell in cells]
+        said = next(line["verdict"] for line in lines if line["setting"] == setting)
+        name = setting if len(setting) <= width else setting[: width - 1] + "…"
+        text.append(f"{name:{width}}" + "".join(f"{number:>13}" for number in numbers) + f"  {said}")
+    return "\n".join(text)
+
+
+def _numbers(variant: str, members: int, measure: str, found: Difference, rows: int) -> dict:
+    unit, digits = (rows, 2) if measure == "errors" else (1, 6)
+    low, high = found.difference - found.half, found.difference + found.half
+    numbers = {"of_base": found.base, "of_setting": found.changed, "difference": found.difference}
+    numbers |= {"low": low, "high": high}
+    percent, half = found.percent
+    return {
+        "variant": variant,
+        "members": members,
+        "measure": measure,
+        **{name: round(unit * value, digits) for name, value in numbers.items()},
+        "percent": round(percent, 2),
+        "percent_half": round(half, 2),
+    }

@@ -1,0 +1,162 @@
+"""What a study compares, as it is written on the command line, and which rows teach and judge each member."""
+
+import re
+from dataclasses import fields, replace
+from pathlib import Path
+
+import numpy as np
+
+from competition.config import RECIPES, Config
+from competition.ensemble.folds import plan_members
+from competition.errors import CompetitionError
+from competition.network.member import Member, seed_of
+from competition.runs.folders import KEPT_OUT, Folders
+
+BASE, NULL = "base", "base again"
+THIRDS = 3
+OWN = ("recipe", "seed", "folds", "repeats", "holdout")  # of the study: all that it compares is asked about alike
+
+
+def read_settings(base: Config, text: str, changes: str, seeds: int) -> dict[str, Config]:
+    """The base, and each change of it by its own words.
+
+    Changes are separated by `;`, the settings of one by `,`; a part without `=` goes on with the value before it. So
+    `label_smoothing=0.1; architecture=fine,pooled,epochs=14` are two changes. Before its settings a change may name a
+    recipe, which it starts from in place of the base; the base may, too.
+
+    Args:
+        base: what the base starts from where it names no recipe.
+        text: of the base; may be empty.
+
+    Raises:
+        CompetitionError: a setting is none, or out of range, or a change changes nothing.
+    """
+    if seeds < 1:
+        raise CompetitionError(f"SEEDS is 1 or more. Received: {seeds}. Next: SEEDS=2.")
+    base = _read(base, text)
+    settings = {BASE: base}
+    for change in filter(None, map(str.strip, changes.split(";"))):
+        config = _read(base, change, OWN)
+        if config in settings.values():
+            raise _refusal(f"{change}, which is there already", "leave it out")
+        settings[", ".join(_parts(change))] = config
+    if len(settings) == 1:
+        raise _refusal("none", "CHANGES='epochs=14; width=0.5,dropout=0.1'")
+    return settings
+
+
+def words_of(config: Config) -> str:
+    """A base as it would be written."""
+    recipe = RECIPES[config.recipe]
+    names = [field.name for field in fields(Config) if getattr(config, field.name) != getattr(recipe, field.name)]
+    return ", ".join([config.recipe, *(f"{name}={getattr(config, name)}" for name in names)])
+
+
+def table_path(folders: Folders, name: str | None, base: str, changes: str, full: bool) -> Path:
+    """Where a study's table lies: under its name, or what it compares.
+
+    Raises:
+        CompetitionError: that is no name of a file, or of another one.
+    """
+    name = name or re.sub(r"[^\w.=-]+", "-", f"{'full-' * full}{base}-{changes}").strip("-")
+    if not re.fullmatch(r"\w[\w.=-]{0,99}", name) or name == KEPT_OUT.stem:
+        raise CompetitionError(
+            f"NAME names the study's files, in a word. Received: {name[:110]}. Next: NAME=smoothing."
+        )
+    return folders.studies / f"{name}.csv"
+
+
+def _parts(text: str) -> list[str]:
+    """A recipe's name, if there is one, and name=value of each setting."""
+    parts = []
+    for part in filter(None, map(str.strip, text.split(","))):
+        if "=" in part or not parts or "=" not in parts[-1]:
+            parts.append("=".join(map(str.strip, part.split("=", 1))))
+        else:
+            parts[-1] += f",{part}"
+    return parts
+
+
+def _read(start: Config, text: str, own: tuple[str, ...] = ()) -> Config:
+    """What a text makes of some settings; `own` are those that it must leave alone."""
+    known, values, parts = {field.name for field in fields(Config)} - {"recipe"}, {}, _parts(text)
+    if parts and parts[0] in RECIPES:
+        kept = {name: getattr(start, name) for name in own and (*own, "teachers")}
+        start = replace(RECIPES[parts.pop(0)], **kept)
+    for part in parts:
+        name, sign, value = part.partition("=")
+        if not sign or name not in known:
+            raise _refusal(f"{part}, which is none", "python -m competition train --help lists them")
+        if name in own:
+            raise _refusal(f"{part}, which all have alike", f"BASE='{start.recipe},{part}'")
+        if name in values:
+            raise _refusal(f"{name} twice", f"{part} alone")
+        kind = type(getattr(start, name))
+        try:
+            values[name] = kind(value)
+        except ValueError:
+            raise CompetitionError(
+                f"{name} is of type {kind.__name__}. Received: {value!r}. Next: {name}={getattr(start, name)}."
+            ) from None
+    return replace(start, **values)
+
+
+def plan(name: str, config: Config, labels, rows, seeds: int, full: bool) -> list[Member]:
+    """The members of one setting, seed by seed, each seed with folds of its own.
+
+    Args:
+        name: of the setting; NULL has the base's folds, and other weights, order and augmentation on them.
+        labels: of all rows, int64 array (n,).
+        rows: numbers of those that the study may see, sorted.
+        full: each fold as a run has it; otherwise reversed: one third teaches, and two are asked about.
+
+    Returns:
+        `seeds * repeats * folds` members, whose names begin with the setting's.
+    """
+    if full and config.folds == 1:
+        raise CompetitionError("FULL=1 needs folds. Received: folds=1. Next: FULL=1 with BASE='RECIPE,folds=6'.")
+    members, kinds = [], config.architecture.split(",")
+    if len(kinds) > config.repeats * seeds:
+        raise _refusal(f"architecture={config.architecture}, more kinds than repeats", f"SEEDS={len(kinds)}")
+    for number in range(seeds):
+        turn = number * config.repeats % len(kinds)  # over seeds the kinds go on as they do over repeats
+        run = replace(
+            config,
+            seed=(config.seed + number) % 2**31,
+            architecture=",".join(kinds[turn:] + kinds[:turn]),
+            folds=config.folds if full else THIRDS,
+        )
+        for member in plan_members(run, labels[rows]):
+            taught, asked = rows[member.train_rows], rows[member.out_of_fold_rows]
+            members.append(
+                replace(
+                    member,
+                    name=f"{name}: seed{number + 1}-{member.name}",
+                    seed=seed_of(member.seed, 2) >> 1 if name == NULL else member.seed,
+                    train_rows=taught if full else asked,
+                    out_of_fold_rows=asked if full else taught,
+                )
+            )
+    return members
+
+
+def said_of(members: list[Member], results, rows) -> np.ndarray:
+    """What the members of a plan say, row by row.
+
+    Returns:
+        float32 array (m, 2, len(rows), 10), the m members that were asked about each row in the order of the plan.
+    """
+    place = np.searchsorted(rows, np.concatenate([member.out_of_fold_rows for member in members]))
+    said = np.empty((np.bincount(place).max(), 2, len(rows), 10), np.float32)
+    turn = np.zeros(len(rows), int)  # of each row, how many have spoken
+    for member, result in zip(members, results, strict=True):
+        asked = np.searchsorted(rows, member.out_of_fold_rows)
+        said[turn[asked], :, asked] = result.out_of_fold.swapaxes(0, 1)
+        turn[asked] += 1
+    return said
+
+
+def _refusal(received: str, following: str) -> CompetitionError:
+    return CompetitionError(
+        f"CHANGES names settings to compare, and BASE those they change. Received: {received}. Next: {following}."
+    )

@@ -1,0 +1,157 @@
+"""Pure functions of what two settings' members say of the same rows: which is better, by how much, how sure.
+
+Throughout, `labels` is an int64 array (n,) and `said` a float array (members, n, 10): for each row as many members as
+were asked about it. The rows are what a statement is about, so everything is first averaged over members within a row
+and only then compared, row by row: that members judge the same row, and that its neighbours in the average do, makes
+them no independent witnesses. Chance in training hardly adds to that: its errors fall on other rows each time, as if
+drawn for each row by itself (Jordan 2023, https://arxiv.org/abs/2304.01910), and so is in what rows differ by. The
+base trained again shows whether that holds.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import minimize_scalar
+from scipy.stats import norm
+
+from competition.ensemble.folds import repeated_folds
+from competition.ensemble.scoring import Z95
+
+MEASURES = ("errors", "log_loss", "brier")
+VARIANTS = ("plain", "views")  # of the images as they are, and averaged over test-time views
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A setting against its base, in one measure.
+
+    Attributes:
+        base, changed: the means over rows.
+        half: half of the 95 % interval of changed - base.
+    """
+
+    base: float
+    changed: float
+    half: float
+
+    @property
+    def difference(self) -> float:
+        """Changed minus base; below 0 the change is the better one, in every measure."""
+        return self.changed - self.base
+
+    @property
+    def percent(self) -> tuple[float, float]:
+        """The difference and half of its interval, in percent of the base."""
+        return 100 * self.difference / (self.base or math.nan), 100 * self.half / (self.base or math.nan)
+
+    def sign(self, z: float = Z95) -> int:
+        """-1 for better and 1 for worse where the interval of so many standard errors leaves out 0, else 0."""
+        return int(np.sign(self.difference)) if abs(self.difference) > self.half * z / Z95 else 0
+
+
+def sizes(members: int) -> list[int]:
+    """Of how many members averages are judged: 1, 2, 4, … and all."""
+    return sorted({2**power for power in range(members.bit_length())} | {members})
+
+
+def measured(labels, said) -> dict[tuple[str, int, str], np.ndarray]:
+    """Errors, log-loss and Brier score of each row, by single members and by averages of them.
+
+    Log-loss and Brier score are of probabilities that one temperature has calibrated, or a setting that only makes
+    members less sure, as label smoothing does, would look worse than it is (Guo, Pleiss, Sun and Weinberger 2017,
+    https://arxiv.org/abs/1706.04599). It is fitted on the other half of the rows than it is used on.
+
+    Args:
+        said: float32 array (members, 2, n, 10); see VARIANTS.
+
+    Returns:
+        For each (variant, members averaged, measure) a float array (n,), the mean over all cyclic choices of members.
+    """
+    halves = [rows for _, rows in repeated_folds(labels, 2, 1, seed=0)]
+    result = {}
+    for size in sizes(len(said)):
+        for number, variant in enumerate(VARIANTS):
+            p = averages(said[:, number], size)
+            result[variant, size, "errors"] = (p.argmax(axis=2) != labels).mean(axis=0)
+            p = calibrated(labels, p, halves)
+            result[variant, size, "log_loss"] = _losses(labels, p).mean(axis=0)
+            result[variant, size, "brier"] = ((p - np.eye(10)[labels]) ** 2).sum(axis=2).mean(axis=0)
+    return result
+
+
+def compared(base: dict, changed: dict) -> dict[tuple[str, int, str], Difference]:
+    """The paired difference of two settings in everything that `measured` gives for both.
+
+    For errors, one row more than seen counts as read differently: settings that read every row alike are not known to
+    do so for ever.
+    """
+    return {key: _paired(base[key], changed[key], seen=key[2] == "errors") for key in base if key in changed}
+
+
+def verdict(differences: dict, looks: int) -> str:
+    """A study's answer in words, from errors and log-loss by views at the largest average.
+
+    - `better` or `worse`: one of both differs so clearly, and the other not clearly the other way, that in a study
+      whose changes all do nothing the chance of any such verdict stays below 5 % (Bonferroni, over all looks).
+    - `contradictory`: one is clearly better, the other clearly worse.
+    - `perhaps better`, `perhaps worse`: a 95 % interval of its own leaves out 0, as chance alone makes it with a
+      probability of 5 to 10 % for each change; more seeds can tell.
+    - `not seen at ±x %`: nothing of that; x is half of the errors' 95 % interval in percent of the base's errors. A
+      smaller change may well be there.
+
+    Args:
+        differences: as `compared` gives them.
+        looks: how often the study looks: twice for each of its changes.
+    """
+    largest = max(size for _, size, _ in differences)
+    errors, log_loss = (differences[VARIANTS[-1], largest, measure] for measure in ("errors", "log_loss"))
+    for z, certainty in ((norm.isf(0.025 / looks), ""), (Z95, "perhaps ")):
+        signs = {errors.sign(z), log_loss.sign(z)} - {0}
+        if len(signs) == 2:
+            return "contradictory"
+        if signs:
+            return certainty + ("better" if -1 in signs else "worse")
+    return f"not seen at ±{errors.percent[1]:.0f} %" if errors.base else "not seen: the base has no errors"
+
+
+def averages(said, size: int) -> np.ndarray:
+    """All cyclic choices of so many members, each averaged: float array (members, n, 10), or (1, n, 10) of all."""
+    members = len(said)
+    choices = [[(start + i) % members for i in range(size)] for start in range(members if size < members else 1)]
+    return np.stack([said[choice].mean(axis=0, dtype=np.float64) for choice in choices])
+
+
+def calibrated(labels, probabilities, parts) -> np.ndarray:
+    """Probabilities (k, n, 10) at the temperature that suits the rows of the other parts; `parts` are row numbers."""
+    logs = np.log(np.maximum(probabilities, 1e-12))
+    result = np.empty_like(logs)
+    for part in parts:
+        others = np.setdiff1d(np.arange(len(labels)), part)
+        result[:, part] = _at(temperature(labels[others], logs[:, others]), logs[:, part])
+    return result
+
+
+def temperature(labels, logs) -> float:
+    """What logarithms of probabilities, (k, n, 10), are to be divided by for the least log-loss."""
+
+    def loss(power):
+        return _losses(labels, _at(math.exp(power), logs)).mean()
+
+    return math.exp(minimize_scalar(loss, bounds=(-2, 2), method="bounded", options={"xatol": 1e-3}).x)
+
+
+def _at(heat: float, logs) -> np.ndarray:
+    powers = np.exp((logs - logs.max(axis=-1, keepdims=True)) / heat)
+    return powers / powers.sum(axis=-1, keepdims=True)
+
+
+def _losses(labels, probabilities) -> np.ndarray:
+    """Negative natural logarithms of the labels' probabilities, clipped to 1e-7 as in `scoring`, (k, n)."""
+    return -np.log(np.maximum(probabilities[:, np.arange(len(labels)), labels], 1e-7))
+
+
+def _paired(base, changed, seen: bool) -> Difference:
+    n, difference = len(base), changed - base
+    half = Z95 * math.sqrt(n * difference.var(ddof=1) + seen) / n
+    return Difference(float(base.mean()), float(changed.mean()), half)

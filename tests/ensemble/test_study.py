@@ -1,0 +1,325 @@
+"""Settings as they are written, rows as they are shared out, and what is trained once for all."""
+
+import re
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from competition import __main__, pipeline
+from competition.config import RECIPES, Config
+from competition.data.dataset import Dataset, find_csvs
+from competition.data.digits import Digits, read_digits
+from competition.ensemble import study_members
+from competition.ensemble.folds import choose_kept_out, kept_out
+from competition.ensemble.study import NOT_LEARNED, conduct, summary
+from competition.ensemble.study_settings import BASE, NULL, plan, read_settings, said_of, table_path, words_of
+from competition.errors import CompetitionError
+from competition.network.device import Setup
+from competition.runs import files
+from competition.runs.folders import KEPT_OUT, ROOT, Folders
+from competition.runs.result import MemberResult
+from tests.ensemble.planted import row_facts, said
+
+QUICK = RECIPES["quick"]
+STRENGTHS = {0.0: 4.0, 0.1: 5.5, 0.2: 3.0, 0.3: 4.0, 0.9: None}  # what this test's members know, by their smoothing
+
+
+class Engine:
+    """In place of training: members say what is planted, and `trained` keeps their names; one may be stopped at."""
+
+    def __init__(self, stop_at=None):
+        self.trained, self.taught, self.asked, self.stop_at = [], {}, {}, stop_at
+
+    def describe(self):
+        return "planted"
+
+    def each(self, work, members, tell):
+        for member in members:
+            if member.name == self.stop_at:
+                raise KeyboardInterrupt
+            self.trained.append(member.name)
+            self.taught[member.name], self.asked[member.name] = member.test_labels, len(work.test)
+            strength = STRENGTHS[member.config.label_smoothing]
+            if strength is None:
+                yield member.name, CompetitionError(f"{member.name} must learn.")
+                continue
+            labels, asked = work.train.labels, member.out_of_fold_rows
+            draw = np.random.default_rng(member.seed)
+            valid = said(draw, labels, row_facts(len(labels))[1], strength)[:, asked]
+            test = said(draw, np.zeros(len(work.test), int), np.ones(len(work.test)), strength)
+            facts = {
+                "seed": member.seed, "accuracy": float((valid[1].argmax(1) == labels[asked]).mean()), "epochs": 1,
+                "kept_epoch": 1, "seconds": 2.0, "training_seconds": 1.0, "hardware": "planted",
+                "data_source": work.train.source, "data_sha256": work.train.sha256, "failed_before": [],
+            }  # fmt: skip
+            if member.test_labels is not None:
+                facts |= {"test_source": work.test.source, "test_sha256": work.test.sha256}
+            history = [dict.fromkeys(("accuracy", "loss", "val_accuracy", "val_loss"), 0.5)]
+            yield member.name, MemberResult(valid, test, [np.zeros(1)], history, facts)
+
+
+@pytest.fixture
+def study(tmp_path, few):
+    """Compare changes on 600 digits with an engine of the test's; the lines, and the engine."""
+
+    def start(changes, base="quick", seeds=1, full=False, engine=None):
+        engine = engine or Engine()
+        settings = read_settings(QUICK, base, changes, seeds)
+        dataset = Dataset(few, replace(few, labels=None), None)
+        folders = Folders(tmp_path, tmp_path)
+        return conduct(folders, Setup("float32", False, 1), engine, dataset, settings, seeds, full), engine
+
+    return start
+
+
+def test_the_grammar():
+    settings = read_settings(Config(), "", "label_smoothing=0.1; architecture=fine, pooled,epochs = 14 ;", 2)
+    assert list(settings) == [BASE, "label_smoothing=0.1", "architecture=fine,pooled, epochs=14"]
+    assert settings[BASE] == Config() and settings["label_smoothing=0.1"] == Config(label_smoothing=0.1)
+    assert settings["architecture=fine,pooled, epochs=14"] == Config(architecture="fine,pooled", epochs=14)
+
+
+def test_a_recipe_stands_before_its_settings_and_leaves_the_protocol_to_the_base():
+    settings = read_settings(QUICK, "fast,folds=3,width=2", "best,epochs=5; quick", 3)
+    assert settings[BASE] == Config(folds=3, width=2.0) and words_of(settings[BASE]) == "fast, folds=3, width=2.0"
+    assert settings["best, epochs=5"] == Config(folds=3, architecture=RECIPES["best"].architecture, epochs=5)
+    assert settings["quick"] == replace(QUICK, recipe="fast", folds=3)
+
+
+@pytest.mark.parametrize(
+    ("base", "changes", "said"),
+    [
+        ("fast", "", "Received: none. Next: CHANGES="),
+        ("fast", "smoothing=0.1", "Received: smoothing=0.1, which is none."),
+        ("slow", "epochs=3", "Received: slow, which is none."),
+        ("fast", "epochs=3,fast", "epochs is of type int. Received: '3,fast'."),
+        ("fast", "epochs=many", "epochs is of type int. Received: 'many'."),
+        ("fast", "epochs=0", "epochs lies between 1 and 10000"),
+        ("fast", "architecture=huge", "architecture is one of"),
+        ("fast", "recipe=quick", "Received: recipe=quick, which is none."),
+        ("fast", "folds=3", "Received: folds=3, which all have alike. Next: BASE='fast,folds=3'"),
+        ("fast", "epochs=3,epochs=4", "Received: epochs twice"),
+        ("fast", "epochs=19", "Received: epochs=19, which is there already"),
+        ("fast", "epochs=3;epochs=3", "which is there already"),
+        ("fast", "architecture=fine,pooled,normalized", "more kinds than repeats. Next: SEEDS=3"),
+    ],
+)
+def test_mistakes_are_told_in_one_line(few, base, changes, said):
+    with pytest.raises(CompetitionError, match=said) as raised:
+        for name, config in read_settings(QUICK, base, changes, 2).items():
+            plan(name, config, few.labels, np.arange(600), 2, False)
+    assert "\n" not in str(raised.value) and str(raised.value).count(" Next: ") == 1
+
+
+def test_a_mistake_ends_the_command_before_anything_is_trained(tmp_path, capsys):
+    arguments = ["study", "--changes", "smoothing=0.1", "--source", "sample", "--submissions", str(tmp_path)]
+    assert __main__.main(arguments) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("Error: CHANGES names settings") and not (tmp_path / "studies").exists()
+
+
+def test_a_study_is_named_by_what_it_compares(tmp_path):
+    folders = Folders(tmp_path, tmp_path)
+    path = table_path(folders, None, "fast", "epochs=3; architecture=fine,pooled", full=True)
+    assert path == tmp_path / "studies" / "full-fast-epochs=3-architecture=fine-pooled.csv"
+    for name in ("kept-out", "../record", "a b", ".hidden", "x" * 101):
+        with pytest.raises(CompetitionError, match="NAME names"):
+            table_path(folders, name, "fast", "epochs=3", full=False)
+
+
+def test_one_third_teaches_and_two_thirds_are_asked(sample):
+    rows = np.arange(1000, 6000)
+    members = plan(BASE, QUICK, sample.labels, rows, seeds=2, full=False)
+    assert len(members) == 6 and len({member.seed for member in members}) == 6
+    for first in (0, 3):
+        taught = np.concatenate([member.train_rows for member in members[first : first + 3]])
+        asked = np.concatenate([member.out_of_fold_rows for member in members[first : first + 3]])
+        assert sorted(taught) == list(rows) and (np.bincount(asked)[rows] == 2).all()
+    for member in members:
+        assert sorted([*member.train_rows, *member.out_of_fold_rows]) == list(rows)
+        share = np.bincount(sample.labels[member.train_rows]) / len(member.train_rows)
+        assert np.abs(share - np.bincount(sample.labels[rows]) / 5000).max() < 0.002
+    assert (members[0].train_rows != members[3].train_rows).any()
+
+
+def test_in_full_the_folds_are_the_recipes(sample):
+    rows = np.arange(1000, 6000)
+    members = plan(BASE, QUICK, sample.labels, rows, seeds=1, full=True)
+    asked = np.concatenate([member.out_of_fold_rows for member in members])
+    assert len(members) == 4 and sorted(asked) == list(rows) and len(members[0].train_rows) == 3750
+    with pytest.raises(CompetitionError, match="FULL=1 needs folds"):
+        plan(BASE, RECIPES["reference"], sample.labels, rows, seeds=1, full=True)
+
+
+def test_a_change_shares_folds_and_seeds_with_the_base_and_the_null_the_folds_alone(few):
+    rows = np.arange(len(few))
+    base, null, change = (
+        plan(name, config, few.labels, rows, 2, False)
+        for name, config in ((BASE, QUICK), (NULL, QUICK), ("epochs=3", replace(QUICK, epochs=3)))
+    )
+    for one, again, other in zip(base, null, change, strict=True):
+        assert one.seed == other.seed != again.seed
+        assert (one.train_rows == other.train_rows).all() and (one.train_rows == again.train_rows).all()
+    assert not {member.seed for member in base} & {member.seed for member in null}
+
+
+def test_the_kinds_of_a_mixed_ensemble_take_turns_over_the_seeds(few):
+    config = replace(QUICK, architecture="fine,pooled")
+    members = plan("mixed", config, few.labels, np.arange(600), 2, False)
+    assert [member.config.architecture for member in members] == ["fine"] * 3 + ["pooled"] * 3
+
+
+def test_what_members_say_is_found_by_row(few):
+    rows = np.arange(5, 605 - 10)
+    members = plan(BASE, QUICK, few.labels, rows, 2, False)
+    results = [
+        MemberResult(np.tile(member.out_of_fold_rows[:, None] + number / 10, (2, 1, 10)), None, [], [], {})
+        for number, member in enumerate(members)
+    ]
+    found = said_of(members, results, rows)
+    assert found.shape == (4, 2, len(rows), 10)
+    assert (found.astype(int) == rows[:, None]).all()
+    tenths = np.round(10 * (found[:, 0, :, 0] - rows)).astype(int)
+    assert (np.sort(tenths, axis=0) == tenths).all() and set(tenths[:2].ravel()) == {0, 1, 2}
+
+
+def test_the_rows_kept_out_are_a_stratified_seventh(few, sample):
+    rows = kept_out(sample)
+    assert len(rows) == 857 and (rows == choose_kept_out(sample.labels)).all() and (np.diff(rows) > 0).all()
+    share = np.bincount(sample.labels[rows]) / 857
+    assert np.abs(share - np.bincount(sample.labels) / 6000).max() < 0.002
+    assert len(kept_out(few)) == 86
+
+
+def test_of_the_real_data_6000_committed_rows_are_kept_out(few):
+    rows = kept_out(Digits(few.images, few.labels, "kaggle", ""))
+    assert len(rows) == 6000 and (np.diff(rows) > 0).all() and rows[0] >= 0 and rows[-1] < 42_000
+    assert files.sha256_of(KEPT_OUT) == "eb8be37a730980e81f0b252d039143a8e5cd722a63f026709e78a2f4a880189f"
+
+
+def test_the_committed_rows_are_what_the_rule_draws():
+    csvs = find_csvs(Folders.find())
+    digits = read_digits(csvs[0], labelled=True) if len(csvs) == 2 else None
+    if digits is None or digits.source != "kaggle":
+        pytest.skip("the competition's train.csv is not in input/")
+    np.testing.assert_array_equal(kept_out(digits), choose_kept_out(digits.labels))
+
+
+def test_no_study_teaches_or_asks_about_the_rows_kept_out(few, study):
+    lines, _ = study("epochs=3")
+    assert {line["rows"] for line in lines} == {600 - 86}
+    hidden, rows = kept_out(few), np.setdiff1d(np.arange(600), kept_out(few))
+    for member in plan(BASE, QUICK, few.labels, rows, 1, False):
+        assert not set(hidden) & {*member.train_rows, *member.out_of_fold_rows}
+
+
+def test_nothing_is_trained_twice(study):
+    """Neither by the same study, nor by one with more seeds or other changes of the same base."""
+    first, engine = study("label_smoothing=0.1")
+    assert len(engine.trained) == 9
+    again, engine = study("label_smoothing=0.1")
+    assert engine.trained == [] and again == first
+    _, engine = study("label_smoothing=0.1; label_smoothing=0.2", seeds=2)
+    assert len(engine.trained) == 4 * 6 - 9
+    assert not any(re.match(r"(base|base again|label_smoothing=0.1): seed1", name) for name in engine.trained)
+    _, engine = study("quick,label_smoothing=0.2", base="quick,label_smoothing=0.1", seeds=2)
+    assert {name.partition(":")[0] for name in engine.trained} == {NULL}
+
+
+def test_a_study_that_was_stopped_goes_on(study):
+    with pytest.raises(KeyboardInterrupt):
+        study("epochs=3", engine=Engine(stop_at="epochs=3: seed1-repeat1-fold2"))
+    lines, engine = study("epochs=3")
+    assert engine.trained == [f"epochs=3: seed1-repeat1-fold{fold}" for fold in (2, 3)]
+    assert lines == study("epochs=3")[0]
+
+
+def test_other_code_of_the_network_or_another_setup_trains_anew(study, monkeypatch):
+    study("epochs=3")
+    monkeypatch.setattr(study_members, "network_sha256", lambda: "another")
+    assert len(study("epochs=3")[1].trained) == 9
+
+
+def test_the_code_of_the_network_is_what_python_reads_of_it(monkeypatch, tmp_path):
+    (tmp_path / "network").mkdir()
+    path, sums = tmp_path / "network" / "net.py", []
+    monkeypatch.setattr(study_members, "package_files", lambda: [path])
+    for text in ("x = 1\n", "x = 1  # one\n\n", "x = 2\n"):
+        path.write_text(text)
+        sums.append(study_members.network_sha256())
+    assert sums[0] == sums[1] != sums[2]
+
+
+def test_one_study_at_a_time_trains_in_a_folder(study, tmp_path):
+    script = "import sys; from pathlib import Path; from competition.runs import files\n"
+    script += "lock = files.claim(Path(sys.argv[1])); print('held', flush=True); sys.stdin.read()"
+    lock = tmp_path / "studies" / "members" / ".lock"
+    command = [sys.executable, "-c", script, str(lock)]
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout.readline() == b"held\n"
+        with pytest.raises(CompetitionError, match=f"at which process {other.pid} on .* is at work. Next: wait for it"):
+            study("epochs=3")
+        other.stdin.close()
+    assert study("epochs=3")[1].trained
+
+
+def test_pupils_learn_from_the_teachers_of_their_own_seed_and_setting(study, few):
+    """And only they cost predictions of the test rows: members without pupils are asked about one."""
+    _, engine = study("teachers=1", base="quick,repeats=2", seeds=2)
+    taught = {name for name, labels in engine.taught.items() if labels is not None}
+    assert taught == {f"teachers=1: seed{seed}-repeat2-fold{fold}" for seed in (1, 2) for fold in (1, 2, 3)}
+    assert all(engine.asked[name] == (600 if name.startswith("teachers=1") else 1) for name in engine.trained)
+    labels = [engine.taught[f"teachers=1: seed{seed}-repeat2-fold1"] for seed in (1, 2)]
+    assert labels[0].shape == (600, 10) and (labels[0] != labels[1]).any()
+    assert study("teachers=1", base="quick,repeats=2", seeds=2)[1].trained == []
+
+
+def test_a_change_that_does_not_learn_costs_its_own_line_alone(study):
+    lines, _ = study("label_smoothing=0.9; label_smoothing=0.1")
+    (lost,) = [line for line in lines if line["setting"] == "label_smoothing=0.9"]
+    assert lost["verdict"] == NOT_LEARNED and NOT_LEARNED in summary(lines)
+    assert sum(line["setting"] == "label_smoothing=0.1" for line in lines) == 2 * 2 * 3
+    with pytest.raises(CompetitionError, match="base: seed1-repeat1-fold1 must learn"):
+        study("epochs=3", base="quick,label_smoothing=0.9")
+
+
+def test_planted_changes_are_told_apart_from_the_command_line_to_the_page(tmp_path, monkeypatch, capsys):
+    """On the sample's rows: one better, one worse, one that does nothing; and the table holds what was printed."""
+    monkeypatch.setattr(pipeline, "choose_engine", lambda *a: Engine())
+    changes = "label_smoothing=0.1; label_smoothing=0.2,epochs=14; label_smoothing=0.3"
+    arguments = ["study", "--changes", changes, "--name", "planted", "--source", "sample"]
+    assert __main__.main([*arguments, "--submissions", str(tmp_path)]) == 0
+    printed = capsys.readouterr().out.partition("Base quick: 5,143 rows")[2].partition("\nTable")[0]
+    assert max(map(len, printed.splitlines())) <= 100
+    lines = files.read_table(tmp_path / "studies" / "planted.csv")
+    verdicts = {line["setting"]: line["verdict"] for line in lines}
+    assert list(verdicts) == [NULL, "label_smoothing=0.1", "label_smoothing=0.2, epochs=14", "label_smoothing=0.3"]
+    assert list(verdicts.values())[1:3] == ["better", "worse"]
+    assert verdicts[NULL].startswith("not seen at ±") and verdicts["label_smoothing=0.3"].startswith("not seen at ±")
+    assert len(lines) == 4 * 2 * 3 * 3 and {line["members"] for line in lines} == {"1", "2", "4"}
+    for line in lines:
+        low, high, found = (float(line[name]) for name in ("low", "high", "difference"))
+        assert low <= found <= high
+        assert found == pytest.approx(float(line["of_setting"]) - float(line["of_base"]), abs=0.02)
+    assert (tmp_path / "studies" / "planted.html").exists()
+    assert all(verdict in printed for verdict in verdicts.values())
+
+
+@pytest.mark.slow
+def test_one_epoch_in_place_of_ten_is_worse(command, folders, sample, tmp_path):
+    """Trained in fact, on six hundred digits by two processes, and started again for nothing."""
+    arguments = ["study", "--base", "quick,epochs=10,batch_size=32,width=0.5,tta=0", "--changes", "epochs=1"]
+    arguments += ["--seeds", "1", "--jobs", "2", "--name", "short"]
+    arguments += ["--input", folders / "input", "--submissions", folders / "runs"]
+    done = command(*arguments)
+    assert done.returncode == 0, done.stderr
+    lines = files.read_table(folders / "runs" / "studies" / "short.csv")
+    assert {line["verdict"] for line in lines if line["setting"] == "epochs=1"} == {"worse"}
+    assert {line["verdict"][:8] for line in lines if line["setting"] == NULL} == {"not seen"}
+    assert done.stdout.count("\nmember ") == 9
+    again = command(*arguments)
+    assert again.returncode == 0 and "\nmember " not in again.stdout
+    assert done.stdout.partition("\nBase ")[2] == again.stdout.partition("\nBase ")[2]
