@@ -12,8 +12,8 @@ endif
 quoted = '$(subst ','\'',$(1))'
 
 .DEFAULT_GOAL := help
-.PHONY: help data train study baselines blend submit scores report predict kernel notebook record test test-all bench soak fuzz
-.PHONY: lint clean
+.PHONY: help data train study baselines blend draw submit scores report predict kernel notebook record test test-all
+.PHONY: bench soak fuzz lint clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,6 +53,9 @@ report: $(SETUP)  ## make report.html of the newest complete run (RUN=), or comp
 
 predict: $(SETUP)  ## label a CSV or pictures of digits by a run (IMAGES=, RUN=, MODEL=)
 	@$(PYTHON) -m competition predict $(if $(RUN),--run $(call quoted,$(RUN))) $(if $(MODEL),--model $(call quoted,$(MODEL))) $(IMAGES) $(ARGS)
+
+draw: $(SETUP)  ## draw digits in the browser and watch a run read them (RUN=, PORT=, ARGS=--no-browser)
+	@$(PYTHON) -m competition draw $(if $(RUN),--run $(call quoted,$(RUN))) $(if $(PORT),--port $(PORT)) $(ARGS)
 
 record: $(SETUP)  ## copy a run's row into submissions/record.csv (RUN=, REMARK=)
 	@$(PYTHON) -m competition record $(if $(RUN),--run $(call quoted,$(RUN))) --remark $(call quoted,$(REMARK)) $(ARGS)

@@ -101,6 +101,11 @@ def parser() -> argparse.ArgumentParser:
     which.add_argument("--model", type=Path, help="a .keras or .h5 file of one of our networks, in place of a run")
     sub.add_argument("images", type=Path, nargs="+", help="a .csv, .csv.gz or .zip like test.csv, or PNG or JPEG files")
 
+    sub = command(draw)
+    sub.add_argument("--run", help="default: the newest complete run")
+    sub.add_argument("--port", type=int, help="of the page (default: 8028, or the next that is free)")
+    sub.add_argument("--no-browser", dest="browser", action="store_false", help="print the address and open nothing")
+
     sub = command(record)
     sub.add_argument("--run", help="default: the newest complete run")
     sub.add_argument("--remark", default="", help="what the run taught")
@@ -240,6 +245,13 @@ def predict(options, folders: Folders) -> None:
     from competition.ensemble.predict import print_predictions
 
     print_predictions(folders, options.run, options.images, options.model)
+
+
+def draw(options, folders: Folders) -> None:
+    """open a page to draw digits on and watch a run read them."""
+    from competition.report.draw import serve
+
+    serve(folders, options.run, options.port, options.browser)
 
 
 def record(options, folders: Folders) -> None:

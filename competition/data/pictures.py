@@ -21,18 +21,23 @@ def read_picture(path: Path) -> np.ndarray:
         CompetitionError: no such file, no picture, or nothing drawn on it.
     """
     try:
-        raw = np.frombuffer(path.read_bytes(), np.uint8)
+        raw = path.read_bytes()
     except OSError as error:
         raise _refusal(path, "a picture must be a readable file", error.strerror) from None
+    return digit_of(raw, path)
+
+
+def digit_of(raw: bytes, name: str | Path) -> np.ndarray:
+    """What `read_picture` makes of a file's content; the name is for its complaints."""
     try:
-        pixels = cv2.imdecode(raw, cv2.IMREAD_UNCHANGED) if len(raw) else None
+        pixels = cv2.imdecode(np.frombuffer(raw, np.uint8), cv2.IMREAD_UNCHANGED) if raw else None
     except cv2.error:
         pixels = None
     if pixels is None:
-        raise _refusal(path, "a picture must be a PNG or JPEG file", "something else, or a damaged one")
+        raise _refusal(name, "a picture must be a PNG or JPEG file", "something else, or a damaged one")
     ink = _ink(_grey(pixels))
     if ink is None:
-        raise _refusal(path, "a picture must show a digit", "a blank one")
+        raise _refusal(name, "a picture must show a digit", "a blank one")
     return _centred(ink)
 
 
@@ -76,7 +81,7 @@ def _centred(ink) -> np.ndarray:
     return image
 
 
-def _refusal(path: Path, rule: str, received: str) -> CompetitionError:
+def _refusal(name: str | Path, rule: str, received: str) -> CompetitionError:
     return CompetitionError(
-        f"{path}: {rule}. Received: {received}. Next: give another picture, dark on light or light on dark."
+        f"{name}: {rule}. Received: {received}. Next: give another picture, dark on light or light on dark."
     )

@@ -5,24 +5,24 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from sklearn.metrics import pairwise_distances_argmin_min
 
 from competition.data.dataset import load_dataset_of
 from competition.data.digits import read_digits
 from competition.data.pictures import read_picture
 from competition.ensemble.folds import member_settings
+from competition.ensemble.neighbours import RARE, Neighbours
 from competition.ensemble.scoring import judged
 from competition.errors import CompetitionError, one_line
 from competition.network.augmentation import tta_views
 from competition.network.device import PRECISIONS, Setup, choose_setup, prepare
-from competition.network.models import build_model
+from competition.network.models import SideBySide, build_model
 from competition.network.saved_model import read_model, write_model
 from competition.network.training import predict_probabilities
 from competition.runs.folders import Folders
 from competition.runs.run import Run, find_run
 
 TABLES = (".csv", ".gz", ".zip")  # what else is given is taken for a picture
-RARE = 0.01  # of the competition's own digits are called unlike, or unsure
+TOGETHER = 60  # pictures that go through all members at once, in all their views
 
 
 def print_predictions(folders: Folders, name: str | None, paths: list[Path], model: Path | None = None) -> None:
@@ -60,41 +60,72 @@ def print_predictions(folders: Folders, name: str | None, paths: list[Path], mod
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(["picture", "label", "probability", *(f"p{digit}" for digit in range(10)), "remark"])
     for i, name in enumerate(names):
-        remarks = [remark for remark, said in (("unlike training", unlike[i]), ("unsure", unsure[i])) if said]
         label = probabilities[i].argmax()
         numbers = [f"{p:.4f}" for p in (probabilities[i, label], *probabilities[i])]
-        writer.writerow([name, label, *numbers, "; ".join(remarks)])
+        writer.writerow([name, label, *numbers, "; ".join(remarks(unlike[i], unsure[i]))])
 
 
-def probabilities_of(run: Run, images) -> np.ndarray:
-    """What the whole ensemble says.
+def remarks(unlike: bool, unsure: bool) -> list[str]:
+    """What is said beside a label, see `print_predictions`."""
+    return [remark for remark, said in (("unlike training", unlike), ("unsure", unsure)) if said]
 
-    Args:
-        images: uint8 array (n, 28, 28, 1), 0 is paper.
 
-    Returns:
-        float32 array (n, 10); for the images of test.csv what the run's probabilities.npz holds.
+class Ensemble:
+    """The members of a run, or of a blend's parents, rebuilt once to be asked often.
+
+    Attributes:
+        members: their names, of a blend's with their runs'.
 
     Raises:
         CompetitionError: a member is missing or damaged.
     """
-    if "parents" not in run.manifest:
-        return _mean_of_members(run, images)
-    parents = [Run(run.path.parent / Path(parent["run"]).name) for parent in run.manifest["parents"]]
-    return np.mean([_mean_of_members(parent, images) for parent in parents], axis=0)  # run is a blend
+
+    def __init__(self, run: Run):
+        parents = [Run(run.path.parent / Path(parent["run"]).name) for parent in run.manifest.get("parents", [])]
+        self._parts = [_side_by_side(one) for one in parents or [run]]
+        self.members = [f"{one.name}/{name}" if parents else name
+                        for one in parents or [run] for name in member_settings(one.config)]  # fmt: skip
+
+    def ask(self, images) -> tuple[np.ndarray, np.ndarray]:
+        """What the whole ensemble says, and each of its members.
+
+        Args:
+            images: uint8 array (n, 28, 28, 1), 0 is paper.
+
+        Returns:
+            float32 arrays (n, 10), for the images of test.csv what the run's probabilities.npz holds, and
+            (members, n, 10).
+        """
+        said = [_ask(network, views, images) for network, views in self._parts]
+        whole = np.mean([part.mean(axis=0, dtype=float) for part in said], axis=0)
+        return whole.astype(np.float32), np.concatenate(said)
 
 
-def _mean_of_members(run: Run, images) -> np.ndarray:
+def probabilities_of(run: Run, images) -> np.ndarray:
+    """What the whole ensemble says, see `Ensemble.ask`: float32 array (n, 10)."""
+    return Ensemble(run).ask(images)[0]
+
+
+def _side_by_side(run: Run) -> tuple[SideBySide, list]:
+    """The members of one run, as one network, and the views that they are asked about."""
     precision = run.manifest["identity"]["precision"]
     if precision not in PRECISIONS:
         raise CompetitionError(
             f"{run.path}/manifest.json must name a precision. Received: {precision}. Next: `make train NEW=1`."
         )
     prepare(choose_setup(precision), seed=0)
-    views, variant = tta_views(run.config), run.config.variant
-    names = member_settings(run.config)
-    total = sum(predict_probabilities(load_model(run, name), images, views)[variant].astype(float) for name in names)
-    return (total / len(names)).astype(np.float32)
+    members = [load_model(run, name) for name in member_settings(run.config)]
+    return SideBySide(members), tta_views(run.config) or [np.asarray]
+
+
+def _ask(network: SideBySide, views: list, images) -> np.ndarray:
+    """Float32 array (members, n, 10): the mean over the views, all of which go through the network at once."""
+    said = []
+    for start in range(0, len(images), TOGETHER):
+        few = images[start : start + TOGETHER]
+        seen = network.predict_on_batch(np.concatenate([view(few) for view in views]))
+        said.append(seen.reshape(len(views), len(few), *seen.shape[1:]).mean(axis=0))
+    return np.concatenate(said).swapaxes(0, 1)
 
 
 def probabilities_of_file(path: Path, images) -> np.ndarray:
@@ -152,12 +183,11 @@ def unlike_training(folders: Folders, run: Run, images) -> np.ndarray:
         bool array (n,); all False, which is said, where the run's data is not at hand.
     """
     try:
-        dataset = load_dataset_of(folders, run.manifest)
+        known = Neighbours(load_dataset_of(folders, run.manifest))
     except CompetitionError as error:
         print(f"Whether pictures are like the training digits is not known: {error}", file=sys.stderr)
         return np.zeros(len(images), bool)
-    known = _coarse(dataset.train.images)
-    return _nearest(images, known) > np.quantile(_nearest(dataset.test.images[:2000], known), 1 - RARE)
+    return known.distances(images) > known.limit
 
 
 def doubt_limit(run: Run) -> float:
@@ -173,13 +203,3 @@ def _slice_score(run: Run, name: str) -> tuple[float, float]:
         return 0.0, 0.0
     kept = result.history[result.facts["kept_epoch"] - 1]
     return float(kept["val_accuracy"]), -float(kept["val_loss"])
-
-
-def _coarse(images) -> np.ndarray:
-    """Means of 2×2 pixels, 0…1, as float32 (n, 196): a stroke moved by a pixel stays near."""
-    return np.asarray(images).reshape(-1, 14, 2, 14, 2).mean(axis=(2, 4), dtype=np.float32).reshape(-1, 196) / 255
-
-
-def _nearest(images, known) -> np.ndarray:
-    """Squared distance of each image to the nearest of the known ones, (n,)."""
-    return pairwise_distances_argmin_min(_coarse(images), known, metric="sqeuclidean")[1]

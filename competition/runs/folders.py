@@ -54,6 +54,11 @@ class Folders:
         return Path(tempfile.gettempdir()) / "competition-cache" if self.working else self.submissions / ".cache"
 
     @property
+    def drawn(self) -> Path:
+        """Digits that a user drew and kept, each named by its label; no run reads them."""
+        return self.submissions / "drawn"
+
+    @property
     def published(self) -> Path | None:
         """Where Kaggle looks for a kernel's submission; None elsewhere."""
         return self.working and self.working / "submission.csv"

@@ -11,6 +11,7 @@ import pytest
 
 from competition import __main__, pipeline
 from competition.data.dataset import load_dataset, load_dataset_of
+from competition.ensemble import predict
 from competition.ensemble.folds import member_settings
 from competition.ensemble.predict import doubt_limit, export_model, load_model, probabilities_of, unlike_training
 from competition.ensemble.scoring import judged
@@ -53,6 +54,18 @@ def test_a_loaded_run_says_what_it_said_when_trained(trained):
     images = load_dataset_of(folders, run.manifest).test.images
     stored = run.read_arrays("probabilities.npz")["test"][1]
     np.testing.assert_allclose(probabilities_of(run, images), stored, atol=1e-6)
+
+
+def test_each_member_says_what_it_said_when_trained_however_many_are_asked_at_once(trained, monkeypatch):
+    folders, run = trained
+    images = load_dataset_of(folders, run.manifest).test.images
+    monkeypatch.setattr(predict, "TOGETHER", 29)  # 60 rows: the last two are a batch of their own
+    ensemble = predict.Ensemble(run)
+    whole, members = ensemble.ask(images)
+    assert ensemble.members == ["repeat1-fold1", "repeat2-fold1"]
+    for name, said in zip(ensemble.members, members, strict=True):
+        np.testing.assert_allclose(said, run.load_member(name).test[1], atol=1e-6)
+    np.testing.assert_allclose(members.mean(axis=0), whole, atol=1e-6)
 
 
 def test_a_table_and_a_picture_are_labelled_with_probabilities_and_what_is_unsure_is_told(trained, tmp_path, capsys):

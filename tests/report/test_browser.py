@@ -3,18 +3,15 @@
 import base64
 import json
 import re
-import shutil
 
 import cv2
 import numpy as np
 import pytest
 
 from competition.report.run_page import make_report
-from tests.conftest import lacking, needed
 from tests.finished_run import MISREAD, finished_run
 
 pytestmark = pytest.mark.slow
-CHROME = shutil.which("chromium") or shutil.which("google-chrome")
 WIDTHS = {"phone": 390, "desktop": 1280}
 
 
@@ -22,23 +19,6 @@ WIDTHS = {"phone": 390, "desktop": 1280}
 def page(tmp_path_factory):
     folders, run, digits = finished_run(tmp_path_factory.mktemp("runs"), repeats=2)
     return make_report(folders, run, digits), digits
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    if not (CHROME and shutil.which("chromedriver")):
-        lacking("no chromium with its chromedriver")
-    webdriver = needed("selenium.webdriver")
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROME
-    for flag in ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-                 "--disable-background-networking", "--disable-component-update", "--disable-sync",
-                 f"--user-data-dir={tmp_path_factory.mktemp('browser')}"):  # fmt: skip
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(shutil.which("chromedriver")))
-    yield driver
-    driver.quit()
 
 
 def opened(browser, path, width=1280, scheme="light", scripts=True):

@@ -1,0 +1,26 @@
+"""A real Chromium, for the pages."""
+
+import shutil
+
+import pytest
+
+from tests.conftest import lacking, needed
+
+CHROME = shutil.which("chromium") or shutil.which("google-chrome")
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    if not (CHROME and shutil.which("chromedriver")):
+        lacking("no chromium with its chromedriver")
+    webdriver = needed("selenium.webdriver")
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROME
+    for flag in ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+                 "--disable-background-networking", "--disable-component-update", "--disable-sync",
+                 f"--user-data-dir={tmp_path_factory.mktemp('browser')}"):  # fmt: skip
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(shutil.which("chromedriver")))
+    yield driver
+    driver.quit()

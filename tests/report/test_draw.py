@@ -1,0 +1,252 @@
+"""The draw page's server, asked as its page asks and as it must not be asked."""
+
+import base64
+import csv
+import http.client
+import io
+import json
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import urllib.request
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from competition import __main__
+from competition.data.pictures import read_picture
+from competition.ensemble.folds import member_settings
+from competition.errors import CompetitionError
+from competition.network.models import build_model
+from competition.report import draw
+from competition.report.reader import agreement
+from competition.runs.folders import ROOT, Folders
+from competition.runs.run import list_runs
+from tests.data.drawn import FOUR, SEVEN, stroked
+from tests.finished_run import finished_run
+
+
+def untrained_run(folder, **settings):
+    """A complete run on the sample whose members have the weights they began with."""
+    folders, run, digits = finished_run(folder, **settings)
+    for name, config in member_settings(run.config).items():
+        run.store_member(name, replace(run.load_member(name), weights=build_model(config).get_weights()))
+    return folders, run, digits
+
+
+class Page:
+    """A server for a run, and requests as its page makes them."""
+
+    def __init__(self, folders, run):
+        self.server = draw.listen(0)
+        self.server.load(folders, run)
+        self.port, self.folders, self.run = self.server.server_port, folders, run
+        self.own = {"Host": f"127.0.0.1:{self.port}", "Origin": f"http://127.0.0.1:{self.port}"}
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def ask(self, method, path, body=None, **headers):
+        """Status and content of an answer; a header that is None is left out."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        connection.putrequest(method, path, skip_host=True)
+        length = {} if body is None else {"Content-Length": len(body)}
+        for name, value in {**self.own, **length, **{n.replace("_", "-"): v for n, v in headers.items()}}.items():
+            if value is not None:
+                connection.putheader(name, value)
+        connection.endheaders(body)
+        answer = connection.getresponse()
+        content = answer.read()
+        return answer.status, json.loads(content) if answer.headers["Content-Type"] == "application/json" else content
+
+    def close(self):
+        self.server.shutdown()
+        self.server.server_close()
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    page = Page(*untrained_run(tmp_path_factory.mktemp("runs"))[:2])
+    yield page
+    page.close()
+
+
+def png_of(picture):
+    return cv2.imencode(".png", picture)[1].tobytes()
+
+
+def pixels_of(source):
+    raw = np.frombuffer(base64.b64decode(source.removeprefix("data:image/png;base64,")), np.uint8)
+    return cv2.imdecode(raw, cv2.IMREAD_GRAYSCALE)
+
+
+ZIGZAG = [(10 + 50 * (i % 2), 10 + 9 * i) for i in range(9)]
+DRAWING = png_of(stroked(SEVEN))
+BLANK = png_of(np.full((560, 560), 255, np.uint8))
+
+
+@pytest.mark.parametrize("drawing, unlike", [(SEVEN, False), (ZIGZAG, True)])
+def test_a_drawing_is_read_as_predict_reads_its_file(page, tmp_path, capsys, drawing, unlike):
+    path = tmp_path / "drawing.png"
+    path.write_bytes(png_of(stroked(drawing)))
+    status, answer = page.ask("POST", "/read", path.read_bytes())
+    assert status == 200
+    capsys.readouterr()
+    __main__.main(["predict", "--run", str(page.run.path), str(path)])
+    row = next(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    np.testing.assert_allclose(answer["probabilities"], [float(row[f"p{digit}"]) for digit in range(10)], atol=1.1e-4)
+    assert str(answer["label"]) == row["label"] and "; ".join(answer["remarks"]) == row["remark"]
+    assert ("unlike training" in answer["remarks"]) == unlike
+    np.testing.assert_allclose(np.mean(answer["members"], axis=0), answer["probabilities"], atol=2e-4)
+    assert answer["agreement"] == agreement(np.argmax(answer["members"], axis=1))
+    assert (pixels_of(answer["seen"]) == read_picture(path)[..., 0]).all()
+
+
+def test_the_nearest_digits_are_those_of_their_rows(page, sample):
+    wanted = sample.images[[1233, 77, 5999]]
+    for image, row in zip(wanted, (1234, 78, 6000), strict=True):
+        large = cv2.resize(image[..., 0], (280, 280), interpolation=cv2.INTER_NEAREST)
+        near = page.ask("POST", "/read", png_of(large))[1]["nearest"]
+        assert row in [one["row"] for one in near] and len(near) == 8
+        for one in near:
+            assert one["label"] == sample.labels[one["row"] - 1]
+            assert (pixels_of(one["png"]) == sample.images[one["row"] - 1, ..., 0]).all()
+
+
+def test_nothing_is_answered_on_a_blank_drawing(page):
+    for path in ("/read", "/keep/3"):
+        status, answer = page.ask("POST", path, BLANK)
+        assert status == 422 and "must show a digit" in answer["error"]
+
+
+@pytest.mark.parametrize("body", [
+    b"", b"label,pixel0\n", DRAWING[:40], cv2.imencode(".jpg", stroked(SEVEN))[1].tobytes(),
+    DRAWING[:16] + b"\0\1\0\0\0\1\0\0" + DRAWING[24:],
+])  # fmt: skip
+def test_what_is_no_drawing_is_refused(page, body):
+    assert page.ask("POST", "/read", body)[0] == 422
+
+
+def test_any_page_of_the_web_is_refused(page):
+    port = page.port
+    hosts = {
+        "Host": (None, "evil.example", f"evil.example:{port}", "127.0.0.1", f"127.0.0.1:{port + 1}", f"0.0.0.0:{port}")
+    }
+    origins = {"Origin": (None, "null", "http://evil.example", f"https://127.0.0.1:{port}", "http://127.0.0.1",
+                          f"http://127.0.0.1:{port}.evil.example", f"http://localhost:{port}")}  # fmt: skip
+    for name, values in (hosts | origins).items():
+        for value in values:
+            for path in ("/read", "/keep/3"):
+                assert page.ask("POST", path, DRAWING, **{name: value})[0] == 403, (name, value)
+            assert page.ask("GET", "/", **{name: value})[0] == (403 if name == "Host" else 200), (name, value)
+    assert not page.folders.drawn.exists()
+    named = {"Host": f"localhost:{port}", "Origin": f"http://localhost:{port}"}
+    assert page.ask("POST", "/read", DRAWING, **named)[0] == page.ask("GET", "/", **named)[0] == 200
+
+
+@pytest.mark.parametrize("headers, status", [
+    ({"Content_Length": str(draw.LARGEST + 1)}, 413), ({"Content_Length": "9" * 30}, 411), ({}, 411),
+    ({"Content_Length": "-1"}, 411), ({"Content_Length": "²"}, 411), ({"Transfer_Encoding": "chunked"}, 411),
+])  # fmt: skip
+def test_a_body_is_refused_before_it_is_read(page, headers, status):
+    headers = {name: value.encode() for name, value in headers.items()}
+    assert page.ask("POST", "/read", **headers)[0] == status
+
+
+@pytest.mark.parametrize("method, path, status", [
+    ("GET", "/read", 404), ("GET", "/../../etc/passwd", 404), ("GET", "/?run=x", 404), ("GET", "//evil.example/", 404),
+    ("POST", "/", 404), ("POST", "/keep/10", 404), ("POST", "/keep/x", 404), ("POST", "/keep/", 404),
+    ("PUT", "/", 501), ("DELETE", "/keep/1", 501), ("OPTIONS", "/read", 501), ("HEAD", "/", 501),
+])  # fmt: skip
+def test_nothing_else_is_there(page, method, path, status):
+    assert page.ask(method, path, DRAWING if method == "POST" else None)[0] == status
+
+
+def test_a_kept_drawing_is_a_file_named_by_its_label_which_no_run_and_no_commit_takes(page):
+    drawings = [DRAWING, png_of(stroked(FOUR)), DRAWING]
+    kept = [page.ask("POST", f"/keep/{label}", png)[1] for label, png in zip((7, 4, 7), drawings, strict=True)]
+    assert [one["kept"] for one in kept] == [1, 2, 3]
+    files = [Path(one["file"]) for one in kept]
+    assert [path.read_bytes() for path in files] == drawings and len(set(files)) == 3
+    assert all(path.parent == page.folders.drawn for path in files)
+    assert all(re.fullmatch(r"[47]-\d{8}-\d{6}(-2)?\.png", path.name) for path in files)
+    assert list_runs(page.folders) == [page.run]
+    own = Folders.find().drawn / files[0].name
+    assert subprocess.run(["git", "-C", str(ROOT), "check-ignore", "-q", str(own)]).returncode == 0
+
+
+def test_without_its_data_a_run_still_reads(page, tmp_path):
+    folders, run, _ = finished_run(tmp_path)
+    for path in page.run.path.glob("members/*/*"):
+        (run.path / path.relative_to(page.run.path)).write_bytes(path.read_bytes())
+    run.write_json("manifest.json", {**run.manifest, "source": "kaggle"})
+    elsewhere = Page(Folders(tmp_path / "empty", folders.submissions), run)
+    try:
+        answer, whole = elsewhere.ask("POST", "/read", DRAWING)[1], page.ask("POST", "/read", DRAWING)[1]
+        assert answer["nearest"] == [] and answer["probabilities"] == whole["probabilities"]
+        assert b"not at hand" in elsewhere.ask("GET", "/")[1] and b"not at hand" not in page.ask("GET", "/")[1]
+    finally:
+        elsewhere.close()
+
+
+def test_it_listens_on_this_computer_alone(page):
+    tables = [Path("/proc/net", name) for name in ("tcp", "tcp6")]
+    lines = [line.split() for path in tables if path.exists() for line in path.read_text().splitlines()[1:]]
+    listening = [line[1] for line in lines if line[3] == "0A" and line[1].endswith(f":{page.port:04X}")]
+    assert listening == [f"0100007F:{page.port:04X}"]
+
+
+def test_a_port_in_use_gets_the_next_free_one_or_an_error(capsys, monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        taken = other.getsockname()[1]
+        monkeypatch.setattr(draw, "PORT", taken)
+        with draw.listen() as server:
+            assert taken < server.server_port < taken + draw.PORTS_TRIED
+            assert f"Port {taken} is taken by another program: this is {server.server_port}." in capsys.readouterr().out
+        with pytest.raises(CompetitionError, match=f"PORT={taken} must be free. Received: Address already in use"):
+            draw.listen(taken)
+    with pytest.raises(CompetitionError, match="between 0 and 65535"):
+        draw.listen(70000)
+
+
+def test_without_a_run_one_line_says_which_command_makes_one(command, tmp_path):
+    done = command("draw", "--submissions", tmp_path)
+    assert done.returncode == 1 and done.stdout == ""
+    assert re.fullmatch(r"Error: A complete run in .* is needed. Received: none. Next: `make train`\.\n", done.stderr)
+
+
+@pytest.mark.parametrize("votes, words", [
+    ([7], "The one member says 7."), ([3, 3], "Both members say 3."), ([0] * 6, "All 6 members say 0."),
+    ([7, 1, 7, 7, 9, 9], "The members disagree: 3 say 7, 2 say 9, 1 says 1."),
+])  # fmt: skip
+def test_agreement_in_words(votes, words):
+    assert agreement(np.array(votes)) == words
+
+
+@pytest.mark.parametrize("platform, environment, opened", [
+    ("linux", {}, False), ("linux", {"DISPLAY": ":0"}, True), ("linux", {"WAYLAND_DISPLAY": "wayland-0"}, True),
+    ("linux", {"DISPLAY": ":0", "CI": "true"}, False), ("darwin", {}, True),
+])  # fmt: skip
+def test_a_browser_is_opened_where_somebody_sees_it(monkeypatch, platform, environment, opened):
+    for name in ("DISPLAY", "WAYLAND_DISPLAY", "CI"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(sys, "platform", platform)
+    assert draw._screen() == opened
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_ends_it_well(page, number):
+    words = [sys.executable, "-m", "competition", "draw", "--run", str(page.run.path), "--port", "0", "--no-browser"]
+    with subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        url = next(found[0] for line in process.stdout if (found := re.search("http://[^ ]*", line)))
+        assert b"Draw a digit" in urllib.request.urlopen(url).read()
+        process.send_signal(number)
+        out, err = process.communicate(timeout=30)
+    assert (process.returncode, out.strip(), err) == (0, "The page is closed.", "")
