@@ -7,6 +7,7 @@ message that goes with a submission. So whatever is interrupted, `make scores` f
 import time
 from pathlib import Path
 
+import pandas as pd
 from tqdm import tqdm
 
 from competition.data.facts import PAGE
@@ -97,26 +98,21 @@ def refresh(folders: Folders) -> list[dict]:
 
 
 def table(rows: list[dict]) -> str:
-    """Predicted against real, one line a submission."""
+    """Predicted against real, one line a submission, in about 80 columns."""
     if not rows:
         return "Kaggle lists no submission of a run here. Next: `make submit`."
-    lines = [("run", "sent", "out-of-fold", "predicted", "leaderboard", "in interval", "status")]
-    for row in rows:
-        interval = f"{row['predicted']} ({row['predicted_low']}–{row['predicted_high']})" if row["predicted"] else "–"
-        lines.append(
-            (
-                row["run"],
-                row["submitted"][:16],
-                row["oof_accuracy"] or "–",
-                interval,
-                row["leaderboard"] or "–",
-                {True: "yes", False: "no", None: "–"}[inside(row)],
-                row["status"].lower(),
-            )
-        )
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join("  ".join(f"{value:{width}}" for value, width in zip(line, widths, strict=True)).rstrip()
-                     for line in lines)  # fmt: skip
+    shown = [
+        {
+            "run": row["run"],
+            "out-of-fold": row["oof_accuracy"],
+            "predicted": row["predicted"],
+            "leaderboard": row["leaderboard"] or row["status"].lower(),
+            "interval": f"{row['predicted_low']}–{row['predicted_high']}",
+            "holds": {True: "yes", False: "no", None: ""}[inside(row)],
+        }
+        for row in rows
+    ]
+    return pd.DataFrame(shown).replace("", "–").to_string(index=False)
 
 
 def inside(row: dict) -> bool | None:

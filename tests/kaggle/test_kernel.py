@@ -392,7 +392,8 @@ def test_it_runs_in_kaggles_image(kaggle_image, tmp_path, temporary, kind, layou
     known = dict(line.split("==") for line in CONSTRAINTS.read_text().splitlines() if "==" in line)
     assert versions["python"].startswith("3.12.") and all(versions[name] == known[name] for name in ("keras", "numpy"))
     assert run.manifest["identity"]["package"] == package_sha256()
-    assert run.read_json("scores.json")["out_of_fold"]["accuracy"] > 0.9
+    assert run.scores["out_of_fold"]["accuracy"] > 0.9
+    assert all(run.load_member(f"repeat1-fold{fold}") for fold in (1, 2))  # as `fetch` reads them at home
     if kind == "notebook":
         check_executed(elsewhere / "executed.ipynb", run)
 

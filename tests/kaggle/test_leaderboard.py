@@ -1,6 +1,7 @@
 """`submit` and `scores`: the real `kaggle` command line against the stand-in server."""
 
 import os
+import re
 import shutil
 import signal
 import threading
@@ -213,14 +214,28 @@ def test_no_wait_leaves_the_score_to_scores(world: World):
     assert (world.history()[0]["status"], world.history()[0]["leaderboard"]) == ("PENDING", "")
     code, said = world.run("scores")
     assert code == 0, said
-    assert "0.99680 (0.99580–0.99760)  0.99700      yes          complete" in said
+    assert re.search(r"^20260101-000000-fast +0.99620 +0.99680 +0.99700 +0.99580–0.99760 +yes$", said, re.MULTILINE)
     assert world.history()[0]["leaderboard"] == "0.99700"
 
 
 @slow
 def test_a_score_outside_the_interval_is_told(world: World):
     world.server.submissions = [world.listed(world.add_run(), publicScore="0.99300")]
-    assert "0.99300      no " in world.run("scores")[1]
+    assert re.search(r" 0.99300 +0.99580–0.99760 +no$", world.run("scores")[1], re.MULTILINE)
+
+
+def test_the_table_of_scores_fits_into_80_columns():
+    row = dict(zip(("predicted", "predicted_low", "predicted_high"), ("0.99634", "0.99531", "0.99731"), strict=True))
+    rows = [
+        {**row, "run": "20260203-101500-standard", "oof_accuracy": "0.99611", "leaderboard": "0.99300", "status": ""},
+        {**dict.fromkeys(row, ""), "run": "file-0a1b2c3d", "oof_accuracy": "", "leaderboard": "", "status": "PENDING"},
+    ]
+    assert leaderboard.table(rows).splitlines() == [
+        "                     run out-of-fold predicted leaderboard        interval holds",
+        "20260203-101500-standard     0.99611   0.99634     0.99300 0.99531–0.99731    no",
+        "           file-0a1b2c3d           –         –     pending               –     –",
+    ]
+    assert leaderboard.inside({**rows[0], "leaderboard": "0.99731"}) is True
 
 
 @slow
