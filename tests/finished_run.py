@@ -1,4 +1,7 @@
-"""A complete run on the sample, made up without training: probabilities are wrong where the test says."""
+"""A complete run on the sample, made up without training: probabilities are wrong where the test says.
+
+Of the images as they are, one row more is: the last 2 is an 8 there.
+"""
 
 from dataclasses import asdict, replace
 
@@ -28,6 +31,9 @@ def finished_run(folder, name="20260101-000000-quick", misread=MISREAD, views=0.
         read[np.flatnonzero((labels == label) & (read == labels))[:count]] = reading
     sure = np.random.default_rng(0).uniform(0.7, 0.999, len(labels)).astype(np.float32)
     out_of_fold = _spread_over(read, sure)
+    plain = out_of_fold.copy()
+    plain[np.flatnonzero(labels == 2)[-1:]] = _spread_over([8], np.float32([0.9]))
+    both = np.stack([plain if views else out_of_fold, out_of_fold])
     test = _spread_over(digits.answers, np.full(len(digits.answers), 0.99, np.float32))
 
     run = Run(folder / name)
@@ -36,7 +42,7 @@ def finished_run(folder, name="20260101-000000-quick", misread=MISREAD, views=0.
     run.write_json("manifest.json", {
         "identity": {"settings": asdict(config), "data": [digits.train.sha256, digits.test.sha256],
                      "package": "0", "precision": "float32"},
-        "source": "sample", "commit": None, "hardware": "<none & nothing>", "seconds": {"members": 61.0},
+        "source": "sample", "commit": None, "hardware": "<none & nothing>",
     })  # fmt: skip
     epochs = [
         {"accuracy": 0.8 + 0.1 * e, "loss": 0.5 / (e + 1), "val_accuracy": 1.0, "val_loss": abs(e - 1) + 0.1}
@@ -47,21 +53,21 @@ def finished_run(folder, name="20260101-000000-quick", misread=MISREAD, views=0.
         moved[:10] = _spread_over((digits.answers[:10] + i) % 10, np.full(10, 0.9, np.float32))
         facts = {"data_sha256": digits.train.sha256, "seed": member.seed, "accuracy": 0.99, "seconds": 1.0}
         facts |= {"epochs": 3, "kept_epoch": 2}
-        valid = np.stack([out_of_fold[member.out_of_fold_rows]] * 2)
+        valid = both[:, member.out_of_fold_rows]
         run.store_member(member.name, MemberResult(valid, np.stack([moved] * 2), [np.zeros(1)], epochs, facts))
-    run.write_arrays("probabilities.npz", out_of_fold=np.stack([out_of_fold] * 2), test=np.stack([test] * 2))
+    run.write_arrays("probabilities.npz", out_of_fold=both, test=np.stack([test] * 2))
     accuracy = scoring.accuracy(labels, out_of_fold)
     low, high = scoring.wilson(round(accuracy * len(labels)), len(labels))
-    part = {"accuracy": accuracy, "score": accuracy, "low": low, "high": high}
+    part = {"accuracy": accuracy, "low": low, "high": high, "log_loss": scoring.log_loss(labels, out_of_fold)}
     scores = {
-        "out_of_fold": {**part, "log_loss": scoring.log_loss(labels, out_of_fold), "errors": sum(misread.values())},
-        "leaderboard": part,
+        "out_of_fold": {**part, "errors": sum(misread.values())},
+        "leaderboard": {"score": 0.9987, "low": 0.99754, "high": 0.99943},
         "members": {"accuracy": 0.99},
         "true_accuracy": 1.0,
     }
     run.write_json("scores.json", scores)
     write_submission(run.submission, test.argmax(1))
-    registry.finish(folders, run, scores, {})
+    registry.finish(folders, run, scores, {"members": 61.0})
     return folders, run, digits
 
 
