@@ -1,7 +1,6 @@
 """The command line: one subcommand for each Makefile target. What a subcommand needs is imported when called."""
 
 import argparse
-import importlib.util
 import time
 from dataclasses import fields
 from pathlib import Path
@@ -11,8 +10,6 @@ from competition.config import MNIST, RECIPES, Config
 from competition.data.facts import REAL
 from competition.errors import CompetitionError
 from competition.runs.folders import Folders
-
-SOURCES = ("auto", REAL, "sample", *MNIST)  # of the data; see `load_dataset`
 
 
 def parser() -> argparse.ArgumentParser:
@@ -28,11 +25,13 @@ def parser() -> argparse.ArgumentParser:
         if name != "recipe":
             group.add_argument(f"--{name.replace('_', '-')}", type=kind, metavar=kind.__name__)
     source = argparse.ArgumentParser(add_help=False)
-    source.add_argument("--source", choices=SOURCES, default="auto")
+    source.add_argument("--source", choices=("auto", REAL, "sample", *MNIST), default="auto", help="of the data")
     place = argparse.ArgumentParser(add_help=False)
     engine = place.add_mutually_exclusive_group()
     engine.add_argument("--jobs", type=int, help="members that train at once (default: what suits the machine)")
     engine.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask cluster that trains them, tcp://host:8786")
+    run = argparse.ArgumentParser(add_help=False)
+    run.add_argument("--run", help="default: the newest complete run")
     commands = root.add_subparsers(required=True, metavar="command")
 
     def command(function, *more):
@@ -52,8 +51,9 @@ def parser() -> argparse.ArgumentParser:
     where.add_argument("--threads", type=int, help="of one member on a CPU (default: what suits the machine; 0: all)")
     where.add_argument("--precision", choices=("auto", "float32", "mixed_bfloat16", "mixed_float16"), default="auto")
     where.add_argument("--jit-compile", choices=("auto", "on", "off"), default="auto")
-    same_bytes = "the same bytes again (default)"
-    where.add_argument("--deterministic", action=argparse.BooleanOptionalAction, default=True, help=same_bytes)
+    where.add_argument(
+        "--deterministic", action=argparse.BooleanOptionalAction, default=True, help="the same bytes again"
+    )
 
     sub = command(baselines, settings)
     sub.add_argument("--source", choices=("auto", *MNIST), default="auto", help="of MNIST (auto: what is at hand)")
@@ -77,22 +77,19 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--unpack", type=Path, metavar="FILE", help="instead, get the package back out of a kernel")
     sub.add_argument("--into", type=Path, help="folder (default: submissions/kernel-KIND, or unpacked/ beside FILE)")
 
-    sub = command(notebook)
-    sub.add_argument("--run", help="default: the newest complete run; where there is none, one is trained")
+    command(notebook, run)
 
     sub = command(check)
     sub.add_argument("file", type=Path)
 
-    sub = command(submit)
-    sub.add_argument("--run", help="default: the newest complete run")
+    sub = command(submit, run)
     sub.add_argument("--file", type=Path, help="a file instead of a run")
     sub.add_argument("--force", action="store_true", help="send again, or a file of unknown origin")
     sub.add_argument("--no-wait", dest="wait", action="store_false", help="leave the score to `make scores`")
 
     command(scores)
 
-    sub = command(report)
-    sub.add_argument("--run", help="default: the newest complete run")
+    sub = command(report, run)
     sub.add_argument("--compare", metavar="RUN,RUN", help="two runs on the same data")
 
     sub = command(predict)
@@ -101,13 +98,11 @@ def parser() -> argparse.ArgumentParser:
     which.add_argument("--model", type=Path, help="a .keras or .h5 file of one of our networks, in place of a run")
     sub.add_argument("images", type=Path, nargs="+", help="a .csv, .csv.gz or .zip like test.csv, or PNG or JPEG files")
 
-    sub = command(draw)
-    sub.add_argument("--run", help="default: the newest complete run")
+    sub = command(draw, run)
     sub.add_argument("--port", type=int, help="of the page (default: 8028, or the next that is free)")
     sub.add_argument("--no-browser", dest="browser", action="store_false", help="print the address and open nothing")
 
-    sub = command(record)
-    sub.add_argument("--run", help="default: the newest complete run")
+    sub = command(record, run)
     sub.add_argument("--remark", default="", help="what the run taught")
     return root
 
@@ -134,12 +129,6 @@ def train(options, folders: Folders) -> None:
     from competition import pipeline
     from competition.network.device import choose_setup
 
-    if options.tensorboard and importlib.util.find_spec("tensorboard") is None:
-        raise CompetitionError("TENSORBOARD=1 needs the package. Received: none. Next: pip install tensorboard.")
-    if options.tensorboard and options.scheduler:
-        raise CompetitionError(
-            "TENSORBOARD=1 logs what trains on this machine. Received: SCHEDULER= as well. Next: one without the other."
-        )
     setup = choose_setup(options.precision, options.jit_compile, options.threads, options.deterministic)
     extras = {name: getattr(options, name) for name in ("source", "jobs", "new", "tensorboard", "scheduler", "save_h5")}
     pipeline.train(folders, setup, options.recipe, chosen_settings(options), **extras)
@@ -187,7 +176,7 @@ def kernel(options, folders: Folders) -> None:
 
 
 def notebook(options, folders: Folders) -> None:
-    """execute the walk-through of a run, into the run's folder."""
+    """execute the walk-through of a run, into the run's folder; where there is no run, one is trained."""
     from competition.kaggle.notebook import execute
     from competition.runs.run import find_run, list_runs
 

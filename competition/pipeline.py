@@ -55,7 +55,7 @@ def train(
         CompetitionError: the data or the settings cannot be used.
     """
     clock = Clock()
-    engine = choose_engine(jobs, scheduler)
+    engine = choose_engine(jobs, scheduler, tensorboard)
     fetch_missing(folders, source)
     dataset = load_dataset(folders, source)
     config = choose_config(recipe, dataset.source, settings or {})

@@ -75,16 +75,23 @@ class Trainer:
                 raise CompetitionError(f"data of content {found[:12]} in place of {digits.sha256[:12]}")
 
 
-def choose_engine(jobs: int | None = None, scheduler: str | None = None) -> Engine:
+def choose_engine(jobs: int | None = None, scheduler: str | None = None, tensorboard: bool = False) -> Engine:
     """Where members run.
 
     Args:
         jobs: how many processes on this machine; None takes what suits it.
         scheduler: address of a Dask scheduler whose workers take the members instead.
+        tensorboard: whether they are to write TensorBoard logs, which they can on this machine alone.
 
     Raises:
-        CompetitionError: `jobs` is below 1, there is no such scheduler, or no dask here.
+        CompetitionError: `jobs` is below 1, there is no such scheduler, or no dask or tensorboard here.
     """
+    if tensorboard and importlib.util.find_spec("tensorboard") is None:
+        raise CompetitionError("TENSORBOARD=1 needs the package. Received: none. Next: pip install tensorboard.")
+    if tensorboard and scheduler:
+        raise CompetitionError(
+            "TENSORBOARD=1 logs what trains on this machine. Received: SCHEDULER= as well. Next: one without the other."
+        )
     if scheduler is None:
         if jobs is not None and jobs < 1:
             raise CompetitionError(f"JOBS is 1 or more. Received: {jobs}. Next: `make train`, which chooses.")

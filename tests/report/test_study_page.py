@@ -7,10 +7,8 @@ import pytest
 from competition.ensemble.study_statistics import MEASURES, VARIANTS
 from competition.report.study_page import make_study_page
 from competition.runs import files
-from tests.report import test_browser
 from tests.report.test_browser import CONTRAST, WIDTHS, opened
 
-browser = test_browser.browser  # pytest finds a fixture by its name here
 LONG = "architecture=fine,pooled, label_smoothing=0.05, width=0.5, epochs=14, rotation=15, shear=10"
 
 
