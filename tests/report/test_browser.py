@@ -14,7 +14,8 @@ from tests.conftest import lacking, needed
 from tests.finished_run import MISREAD, finished_run
 
 pytestmark = pytest.mark.slow
-CHROME = shutil.which("chromium") or shutil.which("google-chrome")
+MAC = "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"
+CHROME = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which(MAC)
 WIDTHS = {"phone": 390, "desktop": 1280}
 
 
