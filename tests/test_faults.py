@@ -257,7 +257,7 @@ def trains_and_weighs(member, tell):
     work, number = member
     _, result = work(number, tell)
     assert not isinstance(result, CompetitionError), result
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6  # GB
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e9 if sys.platform == "darwin" else 1e6)  # GB
 
 
 @pytest.mark.slow

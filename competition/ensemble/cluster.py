@@ -210,7 +210,7 @@ class Cluster:
         )
 
 
-def _facts() -> dict[str, str]:
+def _facts() -> dict:
     """What must be the same wherever a member runs."""
     return {**versions(), "oneDNN": ONEDNN, "distributed": distributed.__version__, "package": package_sha256()[:12]}
 

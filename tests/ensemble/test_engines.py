@@ -1,23 +1,28 @@
 """Where members run on this machine: how many, on which GPU, and what they say meanwhile."""
 
 import importlib.util
+import json
 import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from competition.config import Config
 from competition.ensemble import engines
-from competition.ensemble.members import choose_engine
+from competition.ensemble.manifest import manifest_of
+from competition.ensemble.members import choose_engine, settle
 from competition.errors import CompetitionError
 from competition.network import device
 from competition.network.device import Setup, claim_gpu, free_gpu
-from competition.runs.folders import ROOT
+from competition.runs.folders import ROOT, Folders
+from competition.runs.resuming import open_run
 from tests.conftest import needed
+from tests.processes import processes
 
 
 @pytest.fixture
@@ -126,6 +131,55 @@ def test_one_process_a_gpu(machine):
     assert said.endswith("at once on 1 thread each (one a GPU, 16 cores, memory for 26 members)")
 
 
+@pytest.fixture
+def started(tmp_path, few, monkeypatch):
+    """Start or go on with a run of six members, on so many cores: its folder's name, its threads, what is at once."""
+
+    def start(cores, threads=None, jobs=None):
+        monkeypatch.setattr(engines, "cpu_count", lambda: cores)
+        monkeypatch.setattr(engines, "memory", lambda: 1_000_000_000_000)
+        setup, dataset = Setup("float32", False, threads), SimpleNamespace(train=few, test=few, source="other")
+        run = open_run(Folders(tmp_path, tmp_path), Config(), manifest_of(Config(), dataset, setup))
+        engine = choose_engine(jobs)
+        setup = settle(run, Config(), setup, engine)
+        assert run.manifest["identity"]["threads"] == setup.threads
+        return run.name, setup.threads, engine.jobs
+
+    return start
+
+
+def test_a_run_goes_on_with_the_threads_that_it_began_with(started, capsys):
+    """Whatever the machine: members on other threads have other bytes."""
+    name, *chosen = started(cores=16)
+    assert chosen == [2, 6]
+    for cores, jobs, at_once in ((2, None, 1), (8, None, 4), (256, None, 6), (16, 3, 3)):
+        assert started(cores, jobs=jobs) == (name, 2, at_once)
+    assert started(cores=2, threads=2) == (name, 2, 1)
+    assert capsys.readouterr().out.count("Going on with") == 5
+    other, *chosen = started(cores=16, threads=4)
+    assert other != name and chosen == [4, 4]
+    assert "is unfinished, but changed since: threads. A new run starts." in capsys.readouterr().out
+    assert started(cores=16) == (other, 4, 4)  # the newest that fits
+
+
+def test_a_run_that_was_killed_before_it_chose_its_threads_chooses_now(started, tmp_path):
+    name, *_ = started(cores=16)
+    for threads in ({}, {"threads": "many"}):
+        manifest = json.loads((tmp_path / name / "manifest.json").read_text())
+        del manifest["identity"]["threads"]
+        manifest["identity"] |= threads
+        (tmp_path / name / "manifest.json").write_text(json.dumps(manifest))
+        assert started(cores=2) == (name, 1, 2)
+
+
+def test_what_onednn_was_is_part_of_a_run(started, tmp_path, monkeypatch, capsys):
+    name, *_ = started(cores=2)
+    assert json.loads((tmp_path / name / "manifest.json").read_text())["identity"]["onednn"] == device.ONEDNN
+    monkeypatch.setattr(device.Setup.__init__, "__defaults__", (True, not device.ONEDNN))
+    assert started(cores=2)[0] != name
+    assert "changed since: onednn." in capsys.readouterr().out
+
+
 # Two processes load TensorFlow twice; test_pipeline.py trains in two of them as well.
 @pytest.mark.parametrize("jobs", (1, pytest.param(2, marks=pytest.mark.slow)))
 def test_every_member_answers_and_is_heard(jobs):
@@ -157,25 +211,12 @@ def test_ctrl_c_is_one_line_and_leaves_no_process(tmp_path):
         os.killpg(command.pid, signal.SIGINT)
         _, error = command.communicate(timeout=600)
         assert command.returncode == 130 and error.strip().startswith("Stopped.") and error.count("\n") == 2, error
-        while left := session_of(command.pid):
+        while left := processes(os.getsid, command.pid):
             assert time.monotonic() < end, left
             time.sleep(0.1)
     finally:
-        if session_of(command.pid):
+        if processes(os.getsid, command.pid):
             os.killpg(command.pid, signal.SIGKILL)
-
-
-def session_of(leader):
-    """The command lines of the living processes of a session."""
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            state, _, _, session = (folder / "stat").read_text().rsplit(")", 1)[1].split()[:4]
-            if int(session) == leader and state != "Z":
-                found.append((folder / "cmdline").read_text().replace("\0", " "))
-        except OSError:
-            pass  # it ended meanwhile
-    return found
 
 
 def test_a_missing_dask_is_said(monkeypatch):

@@ -6,7 +6,8 @@ import pytest
 
 from tests.conftest import lacking, needed
 
-CHROME = shutil.which("chromium") or shutil.which("google-chrome")
+MAC = "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"
+CHROME = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which(MAC)
 
 
 @pytest.fixture(scope="module")

@@ -153,6 +153,13 @@ def test_the_repeating_command_names_what_differs_and_parses(made):
     assert command == "python -m competition train --new --recipe quick --folds 2 --source sample --precision float32"
     options = __main__.parser().parse_args(command.split()[3:])
     assert options.folds == 2 and options.precision == "float32"
+    manifest = run.manifest
+    manifest["identity"] |= {"threads": 1, "onednn": False}
+    run.write_json("manifest.json", manifest)
+    assert repeat_command(run) == f"TF_ENABLE_ONEDNN_OPTS=0 {command} --threads 1"
+    manifest["identity"] |= {"threads": "; rm -rf", "onednn": "; rm -rf"}  # somebody else's
+    run.write_json("manifest.json", manifest)
+    assert repeat_command(run) == command
 
 
 def test_members_are_compared_on_the_test_rows(made):
