@@ -54,10 +54,11 @@ def make_report(folders: Folders, run: Run, dataset: Dataset) -> Path:
     histories = [_columns(result.history) for result in results]
     kept = [result.facts["kept_epoch"] for result in results]
     test_members = np.stack([result.test[variant] for result in results])
+    errors = _errors(dataset, rows, probabilities)
     drawn = {
         "accuracy": figures.curves(histories, kept, "accuracy"),
         "loss": figures.curves(histories, kept, "loss"),
-        "confusion": figures.confusion_matrix(confusion_matrix(labels, probabilities.argmax(1), labels=range(10))),
+        "confusion": figures.confusion_matrix(np.array(errors["counts"])),
         "reliability": figures.reliability(scoring.calibration(labels, probabilities)),
         "classes": figures.class_shares(dataset.train.labels, test.argmax(1)),
         "ink": figures.ink_shares(dataset.train.images, dataset.test.images),
@@ -76,7 +77,7 @@ def make_report(folders: Folders, run: Run, dataset: Dataset) -> Path:
         scores=run.scores,
         manifest=run.manifest,
         seconds=sum(run.manifest.get("seconds", {}).values()),
-        row=next((row for row in registry.read(folders) if row["run"] == run.name), {}),
+        row=registry.find(folders, run) or {},
         invalid=_invalid(run, dataset),
         svg={name: Markup(figures.to_svg(figure)) for name, figure in drawn.items() if name != "confusion"},
         sheet={name: inline(image) for name, image in sheets.items()},
@@ -89,7 +90,7 @@ def make_report(folders: Folders, run: Run, dataset: Dataset) -> Path:
         digit_rows=_digit_rows(dataset, test),
         command=repeat_command(run),
         manifest_text=json.dumps(run.manifest, indent=2),
-        **_errors(dataset, rows, probabilities),
+        **errors,
         **_classes(labels, probabilities),
         submission_head=run.submission.read_text("utf-8").splitlines()[:6],
         submission_sha256=files.sha256_of(run.submission),

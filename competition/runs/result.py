@@ -59,18 +59,22 @@ def read_result(folder: Path, data: list[str]) -> MemberResult | None:
     """
     if not (folder / "done.json").exists():
         return None
+    at_hand = "done.json"
     try:
-        facts = schema.read(folder / "done.json", schema.MEMBER)
+        facts = schema.read(folder / at_hand, schema.MEMBER)
         sums = facts.pop("sha256")
         if data != [facts["data_sha256"], facts.get("test_sha256", data[1])]:
             print(f"{folder} was made from other data than its run: it does not count.")
             return None
-        damaged = [file for file in MEMBER_FILES if _sha256(folder / file) != sums[file]]
-        if sums["facts"] == _sum(facts) and not damaged:
+        for at_hand in MEMBER_FILES:
+            if files.sha256_of(folder / at_hand) != sums[at_hand]:
+                raise CompetitionError("other bytes")
+        at_hand = "done.json"
+        if sums["facts"] == _sum(facts):
             return _checked(folder, facts)
-    except (KeyError, TypeError, CompetitionError):
-        damaged = []
-    print(f"{folder / (damaged or ['done.json'])[0]} is damaged: {folder.name} is trained again.")
+    except (KeyError, OSError, CompetitionError):
+        pass
+    print(f"{folder / at_hand} is damaged: {folder.name} is trained again.")
     return None
 
 
@@ -97,13 +101,6 @@ def _checked(folder: Path, facts: dict) -> MemberResult:
     ):
         raise CompetitionError("other arrays or another history")
     return MemberResult(out_of_fold, test, weights, history, facts)
-
-
-def _sha256(path: Path) -> str | None:
-    try:
-        return files.sha256_of(path)
-    except OSError:
-        return None
 
 
 def _sum(facts: dict) -> str:

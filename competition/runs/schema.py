@@ -27,7 +27,7 @@ SCORES = _object(
     members=_object(accuracy=float),
     true_accuracy=(float, 0.0),
 )
-MEMBER = _object(accuracy=float, seconds=float, epochs=int, kept_epoch=int)
+MEMBER = _object(sha256=dict[str, str], data_sha256=str, accuracy=float, seconds=float, epochs=int, kept_epoch=int)
 
 
 def read(path: Path, form=ANY) -> dict:

@@ -64,7 +64,8 @@ def test_a_damaged_member_is_noticed_and_named(folders, capsys, name, damage):
         flipped = content[:middle] + bytes([content[middle] ^ 255]) + content[middle + 1 :]
         path.write_bytes({"flip": flipped, "cut": content[:middle], "empty": b""}[damage])
     assert run.load_member("m") is None
-    assert (name, damage) == ("done.json", "gone") or "damaged: m is trained again" in capsys.readouterr().out
+    at_fault = "" if name == "done.json" else f"/m/{name} is "  # another file's checksum may be what is damaged in it
+    assert (name, damage) == ("done.json", "gone") or f"{at_fault}damaged: m is" in capsys.readouterr().out
 
 
 def test_the_newest_unfinished_run_of_the_same_goes_on(folders, capsys):
