@@ -3,7 +3,9 @@ import math
 import numpy as np
 import pytest
 
+from competition.config import Config
 from competition.ensemble import scoring
+from competition.ensemble.folds import exchangeable
 from competition.ensemble.scoring import Group
 
 LABELS = np.array([0, 1, 2, 3])
@@ -56,24 +58,37 @@ def test_members_that_agree_promise_no_gain():
     assert scoring.predict_leaderboard(LABELS, p, [Group(1, 1, np.stack([p, p, p]))])["score"] == pytest.approx(0.75)
 
 
-def test_the_prediction_holds_for_simulated_ensembles():
-    """Members with noise of their own: the score predicted from one a row meets that of all ten, measured."""
-    draw = np.random.default_rng(0)
-    labels = draw.integers(10, size=40_000)
-    shared = np.eye(10)[labels] * 4 + draw.normal(size=(40_000, 10))  # what all members see
+@pytest.mark.parametrize(
+    "settings",
+    ({"folds": 6}, {"folds": 5, "repeats": 3}, {"folds": 5, "repeats": 3, "teachers": 2}),
+    ids=("folds", "repeats", "pupils"),
+)
+def test_the_prediction_holds_for_simulated_ensembles(settings):
+    """The gain predicted from the rows that one member a repeat reads is nearly that of all members on others.
 
-    def member(rows):
-        seen = shared[rows] + draw.normal(scale=0.3, size=(len(rows), 10))
-        logits = seen * 4 / (1 + 0.3**2)  # the true log-odds: calibrated, as trained networks nearly are
-        return np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-
-    train, test = np.arange(20_000), np.arange(20_000, 40_000)
-    members = np.stack([member(test) for _ in range(10)])
-    alone = member(train)
-    predicted = scoring.predict_leaderboard(labels[train], alone, [Group(1, 1, members)])
-    reached = scoring.accuracy(labels[test], members.mean(axis=0))
-    assert predicted["low"] < reached < predicted["high"]
-    assert abs(predicted["score"] - reached) < abs(scoring.accuracy(labels[train], alone) - reached)
+    Each member sees the pictures with noise of its own. Repeats are of several kinds, each with noise of its kind; with
+    teachers it is a fold's members that have noise in common, the rows that they learned from.
+    """
+    config, rows = Config(**settings), 4000
+    shape, train, test = (config.repeats, config.folds), slice(0, rows // 2), slice(rows // 2, None)
+    gains = []
+    for seed in range(6):
+        draw = np.random.default_rng(seed)
+        labels = draw.integers(10, size=rows)
+        seen = np.eye(10)[labels] * 4 + draw.normal(size=(rows, 10))  # by all members
+        common = draw.normal(scale=0.25, size=(*((1, shape[1]) if config.teachers else (shape[0], 1)), rows, 10))
+        logits = seen + common + draw.normal(scale=0.3, size=(*shape, rows, 10))
+        logits *= 4 / (1 + 0.25**2 + 0.3**2)  # the true log-odds: calibrated, as trained networks nearly are
+        said = np.exp(logits) / np.exp(logits).sum(axis=-1, keepdims=True)
+        folds = said.mean(axis=0)  # what the members that were asked about a row say of it
+        groups = exchangeable(config, [], said.reshape(-1, rows, 10)[:, test])
+        predicted = scoring.predict_leaderboard(labels[train], folds[0, train], groups)
+        reached = scoring.accuracy(labels[test], folds.mean(axis=0)[test])
+        alone = np.mean([scoring.accuracy(labels[test], fold[test]) for fold in folds])
+        gain = predicted["score"] - scoring.accuracy(labels[train], folds[0, train])
+        gains.append((gain, reached - alone, predicted["low"] <= reached <= predicted["high"]))
+    predicted, reached, inside = np.mean(gains, axis=0)
+    assert 0.7 < predicted / reached < 1.1 and inside >= 5 / 6, gains
 
 
 def _two_digits(confidence):
