@@ -1,7 +1,7 @@
 """The command line: one subcommand for each Makefile target. What a subcommand needs is imported when called."""
 
-import argparse
 import time
+from argparse import ArgumentParser, BooleanOptionalAction
 from dataclasses import fields
 from pathlib import Path
 from typing import get_type_hints
@@ -12,25 +12,25 @@ from competition.errors import CompetitionError
 from competition.runs.folders import Folders
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> ArgumentParser:
     """The subcommands, each with its function's docstring, and their flags; the settings' come from Config's fields."""
-    root = argparse.ArgumentParser("python -m competition", description="Kaggle's Digit Recognizer, done properly.")
-    folders = argparse.ArgumentParser(add_help=False)
+    root = ArgumentParser("python -m competition", description="Kaggle's Digit Recognizer, done properly.")
+    folders = ArgumentParser(add_help=False)
     folders.add_argument("--input", type=Path, help="folder of the CSVs or the zip (default: input/)")
     folders.add_argument("--submissions", type=Path, help="folder of the runs (default: submissions/)")
     folders.add_argument("--mnist-npz", type=Path, help="of mnist-keras data (default: where Keras keeps it)")
-    settings = argparse.ArgumentParser(add_help=False)
+    settings = ArgumentParser(add_help=False)
     group = settings.add_argument_group("settings (default: the recipe's)")
     for name, kind in get_type_hints(Config).items():
         if name != "recipe":
             group.add_argument(f"--{name.replace('_', '-')}", type=kind, metavar=kind.__name__)
-    source = argparse.ArgumentParser(add_help=False)
+    source = ArgumentParser(add_help=False)
     source.add_argument("--source", choices=("auto", REAL, "sample", *MNIST), default="auto", help="of the data")
-    place = argparse.ArgumentParser(add_help=False)
+    place = ArgumentParser(add_help=False)
     engine = place.add_mutually_exclusive_group()
     engine.add_argument("--jobs", type=int, help="members that train at once (default: what suits the machine)")
     engine.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask cluster that trains them, tcp://host:8786")
-    run = argparse.ArgumentParser(add_help=False)
+    run = ArgumentParser(add_help=False)
     run.add_argument("--run", help="default: the newest complete run")
     commands = root.add_subparsers(required=True, metavar="command")
 
@@ -51,9 +51,7 @@ def parser() -> argparse.ArgumentParser:
     where.add_argument("--threads", type=int, help="of one member on a CPU (default: what suits the machine; 0: all)")
     where.add_argument("--precision", choices=("auto", "float32", "mixed_bfloat16", "mixed_float16"), default="auto")
     where.add_argument("--jit-compile", choices=("auto", "on", "off"), default="auto")
-    where.add_argument(
-        "--deterministic", action=argparse.BooleanOptionalAction, default=True, help="the same bytes again"
-    )
+    where.add_argument("--deterministic", action=BooleanOptionalAction, default=True, help="the same bytes again")
 
     sub = command(baselines, settings)
     sub.add_argument("--source", choices=("auto", *MNIST), default="auto", help="of MNIST (auto: what is at hand)")
