@@ -15,6 +15,7 @@ from base64 import b64encode
 from contextlib import suppress
 from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from socketserver import TCPServer
 
 from competition.errors import CompetitionError
 from competition.report.html import render
@@ -83,6 +84,11 @@ class Server(ThreadingHTTPServer):
         self.page = render("draw.html.j2", run=run, members=self.reader.ensemble.members, nearest=NEAREST,
                            missing=self.reader.missing, folder=shown(self.reader.folder))  # fmt: skip
         self.policy = policy_of(self.page)
+
+    def server_bind(self) -> None:
+        """As HTTPServer does, but without asking a name server what 127.0.0.1 is called."""
+        TCPServer.server_bind(self)
+        self.server_name, self.server_port = self.server_address
 
     @property
     def url(self) -> str:
