@@ -70,8 +70,9 @@ def test_bars_are_the_share_of_each_digit():
 
 
 def test_ink_is_a_histogram_of_the_pictures_means():
-    pictures = [np.full((28, 28, 1), ink, np.uint8) for ink in (2, 2, 50, 98)]
-    (axes,) = figures.ink_shares(np.stack(pictures), np.stack(pictures[:1])).axes
+    pictures = np.zeros((4, 28, 28, 1), np.uint8)
+    pictures[:, :14] = np.reshape([4, 4, 100, 196], (4, 1, 1, 1))  # half of each is paper
+    (axes,) = figures.ink_shares(pictures, pictures[:1]).axes
     words, legend = words_of(axes)
     assert words == ["Ink in a picture", "mean of its pixels (0 paper … 255 ink)", "share of the pictures, %"]
     assert legend == ["train.csv", "test.csv"]
