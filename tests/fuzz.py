@@ -9,6 +9,7 @@ import gzip
 import io
 import json
 import os
+import re
 import signal
 import sys
 import tempfile
@@ -36,6 +37,7 @@ from competition.runs.result import MEMBER_FILES, MemberResult
 from competition.runs.run import files
 
 PATIENCE = 30  # seconds that one input may take
+NUMBER = re.compile(r"\s*[+-]?[\d.]+(e[+-]?\d+)?\s*", re.ASCII | re.IGNORECASE)  # `1.0` and `1e2` are whole numbers too
 TOKENS = [
     b"\0",
     b"\r",
@@ -186,12 +188,12 @@ class Bench:
         header, *rows = [row for row in csv.reader(io.StringIO(content.decode("utf-8-sig"), newline="")) if row]
         header = [name.strip() for name in header]
         assert sorted(header) == sorted(names), "another header was read"
-        assert all(len(row) == len(header) and all(v.strip().isdecimal() for v in row) for row in rows), "read anyway"
+        assert all(len(row) == len(header) and all(map(NUMBER.fullmatch, row)) for row in rows), "read anyway"
         columns = dict(zip(header, zip(*rows, strict=True), strict=True))
-        pixels = np.array([[int(value) for value in columns[name]] for name in PIXELS]).T.reshape(-1, 28, 28, 1)
+        pixels = np.array([[float(value) for value in columns[name]] for name in PIXELS]).T.reshape(-1, 28, 28, 1)
         assert (digits.images == pixels).all() and digits.images.shape == pixels.shape, "other pixels"
         if "label" in columns:
-            assert digits.labels.tolist() == [int(value) for value in columns["label"]], "other labels"
+            assert digits.labels.tolist() == [float(value) for value in columns["label"]], "other labels"
         return True
 
     def read_gzip(self, content):

@@ -1,7 +1,8 @@
 """CSV, CSV.gz or zip → checked digits, from a cache when the same bytes were read before.
 
-Reading is pandas' straight into uint8, which refuses what does not fit exactly. Only when it refuses is the
-file read again, slowly, to say which row and column is wrong.
+A file written as Kaggle writes it is read by a few passes of NumPy. Any other is pandas' to judge, straight into
+uint8, which refuses what does not fit exactly. Only when it refuses is the file read again, slowly, to say which row
+and column is wrong.
 """
 
 import codecs
@@ -20,6 +21,8 @@ from competition.data.archive import read_file, refusal, unpacked
 from competition.data.facts import KNOWN_CONTENT, PIXELS, TEST, TRAIN
 from competition.errors import CompetitionError, one_line
 from competition.runs import files
+
+BLOCK = 1 << 18  # bytes of a CSV that are read at a time: they and what is made of them stay in the processor's cache
 
 
 @dataclass(frozen=True)
@@ -88,28 +91,79 @@ def _with_header(text: bytes) -> bytes:
 
 def _parse(path: Path, text: bytes, labelled: bool):
     """Images and labels of a CSV in memory, every rule checked."""
+    text = text.removeprefix(codecs.BOM_UTF8)
     columns = _checked_header(path, text, labelled)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", pd.errors.ParserWarning)  # of rows longer than the header
-            frame = pd.read_csv(
-                io.BytesIO(text.removeprefix(codecs.BOM_UTF8)),
-                dtype=np.uint8,
-                index_col=False,
-            )
-    except Exception as error:
-        raise _explained(path, text, error) from None
-    if not len(frame):
+    table = _read_plain(text, columns)
+    if table is None:
+        table = _read_by_pandas(path, text, columns)
+    if not len(table):
         raise refusal(path, "the file must have rows", "a header alone")
-    # One row of 785 columns is 785 small arrays in pandas: by name, into one block.
-    images = np.ascontiguousarray(frame[PIXELS].to_numpy()).reshape(-1, 28, 28, 1)
+    images = table.take([columns.index(name) for name in PIXELS], axis=1).reshape(-1, 28, 28, 1)
     if "label" not in columns:
         return images, None
-    labels = frame["label"].to_numpy().astype(np.int64)
+    labels = table[:, columns.index("label")].astype(np.int64)
     if labels.max() > 9:
         row = int(np.argmax(labels > 9))
         raise refusal(path, "a label is a digit 0…9", f"{labels[row]} in row {row + 1}")
     return images, labels
+
+
+def _read_plain(text: bytes, columns: list[str]) -> np.ndarray | None:
+    """The numbers of a file in Kaggle's own form; None where a single byte is not of it.
+
+    The form: the bare header, then rows of as many numbers, each of one to three digits and up to 255, with a comma
+    between two; LF or CRLF, one of them throughout.
+
+    Returns:
+        uint8 array (n, columns).
+    """
+    header = ",".join(columns).encode()
+    end = next((end for end in (b"\r\n", b"\n") if text.startswith(header + end)), None)
+    if end is None:
+        return None
+    text = text if text.endswith(b"\n") else text + end
+    characters, start, tables = np.frombuffer(text, np.uint8), len(header + end), []
+    while start < len(text):
+        stop = text.rfind(b"\n", start, start + BLOCK) + 1
+        tables.append(_read_rows(characters[start - 2 : stop], len(columns), end))
+        if tables[-1] is None:
+            return None
+        start = stop
+    return np.concatenate(tables) if tables else None
+
+
+def _read_rows(block: np.ndarray, columns: int, end: bytes) -> np.ndarray | None:
+    """Whole rows of such a file, and two characters more before them, so that each has two before it."""
+    digit = block - np.uint8(ord("0"))
+    digit[:2] = 10  # none
+    is_digit = digit < 10
+    digit *= is_digit
+    last = np.flatnonzero(is_digit[:-1] > is_digit[1:])  # of each number
+    if not len(last) or len(last) % columns:
+        return None
+    following = block.take(last + 1).reshape(-1, columns)
+    if (following[:, :-1] != ord(",")).any() or (following[:, -1] != end[0]).any():
+        return None
+    ends = last[columns - 1 :: columns] + len(end)
+    # The digits, what follows a number and the end of each row: are they all that there is?
+    known = np.count_nonzero(is_digit) + len(last) + len(ends) * (len(end) - 1)
+    four = is_digit[3:] & is_digit[2:-1] & is_digit[1:-2] & is_digit[:-3]
+    if known != len(block) - 2 or (block.take(ends) != ord("\n")).any() or four.any():
+        return None
+    numbers = digit[2:] + digit[1:-1] * np.uint16(10) + digit[:-2] * is_digit[1:-1] * np.uint16(100)
+    numbers = numbers.take(last - 2).reshape(following.shape)
+    return numbers.astype(np.uint8) if numbers.max() < 256 else None
+
+
+def _read_by_pandas(path: Path, text: bytes, columns: list[str]) -> np.ndarray:
+    """The numbers of a CSV in whatever form, uint8 array (n, columns); CompetitionError where they do not fit."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)  # of rows longer than the header
+            frame = pd.read_csv(io.BytesIO(text), dtype=np.uint8, index_col=False)
+        return frame.set_axis(columns, axis=1).to_numpy()  # a ValueError where it has others
+    except Exception as error:
+        raise _explained(path, text, error) from None
 
 
 def _checked_header(path: Path, text: bytes, labelled: bool) -> list[str]:
@@ -117,7 +171,7 @@ def _checked_header(path: Path, text: bytes, labelled: bool) -> list[str]:
         raise refusal(path, "the file must have a header and rows", "an empty file")
     first = text[: 1 << 16].splitlines()[0]
     try:
-        columns = [name.strip() for name in next(csv.reader([first.decode("utf-8-sig")]))]
+        columns = [name.strip() for name in next(csv.reader([first.decode()]))]
     except (UnicodeDecodeError, csv.Error, StopIteration):
         raise refusal(path, "the file must be text in Kaggle's CSV format", "binary data") from None
     wanted = (["label"] if labelled else []) + PIXELS
@@ -142,7 +196,7 @@ def _explained(path: Path, text: bytes, error: Exception) -> CompetitionError:
     """Find the first value or row that made pandas refuse the file."""
     rule = "a pixel is a whole number 0…255 and a label a digit 0…9"
     try:
-        lines = csv.reader(io.StringIO(text.decode("utf-8-sig"), newline=""))
+        lines = csv.reader(io.StringIO(text.decode(), newline=""))
         header = [name.strip() for name in next(lines)]
         for row, values in enumerate((line for line in lines if line), start=1):
             if len(values) != len(header):

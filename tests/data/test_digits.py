@@ -7,7 +7,10 @@ import zipfile
 
 import numpy as np
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
+from competition.data import digits as reading
 from competition.data.dataset import obtain
 from competition.data.digits import PIXELS, content_hash, read_digits
 from competition.errors import CompetitionError
@@ -80,8 +83,22 @@ SHUFFLED = text(
             "train.csv",
         ),
         (GOOD.rstrip(b"\n"), "train.csv"),
+        (GOOD.replace(b",pixel7,", b", pixel7 ,"), "train.csv"),
+        (GOOD.replace(b"\n", b"\n\r\n"), "train.csv"),
     ],
-    ids=["lf", "crlf", "bom", "gzip", "gzip by another name", "zip", "other column order", "quoted", "no last newline"],
+    ids=[
+        "lf",
+        "crlf",
+        "bom",
+        "gzip",
+        "gzip by another name",
+        "zip",
+        "other column order",
+        "quoted",
+        "no last newline",
+        "spaces in the header",
+        "blank lines",
+    ],
 )
 def test_harmless_differences_are_fine(tmp_path, content, name):
     digits = read(tmp_path, content, name)
@@ -106,6 +123,7 @@ BAD = {
     "a pixel column missing": (text(HEADER.rsplit(",", 1)[0], rows(1)[0].rsplit(",", 1)[0]), "no column 'pixel783'"),
     "a pixel column extra": (text(HEADER + ",pixel784", rows(1)[0] + ",0"), "unknown column 'pixel784'"),
     "a pixel column repeated": (text(HEADER + ",pixel7", rows(1)[0] + ",0"), "repeated column 'pixel7'"),
+    "a header of two lines": (text(HEADER[:-8] + '"pixel783', '",x', rows(1)[0] + ",0"), "786"),
     "cut in mid-row": (GOOD[:-900], "in row 2"),
     "a row too long": (text(HEADER, rows(1)[0] + ",0"), "786 in row 1"),
     "a later row too long": (text(HEADER, rows(1)[0], rows(1)[0] + ",0"), "786 in row 2"),
@@ -141,6 +159,60 @@ def test_bad_input_is_refused_in_one_line(tmp_path, case):
     assert received in message and "Received: " in message and "Next: " in message and "\n" not in message
     assert [path.name for path in tmp_path.iterdir()] == ["train.csv"]
     assert (tmp_path / "train.csv").read_bytes() == before
+
+
+WHOLE = {"007": 7, "0007": 7, "+7": 7, "-0": 0, "1.0": 1, "1e2": 100, '"7"': 7, " 7": 7, "7 ": 7, "\t7": 7}
+FORMS = WHOLE | dict.fromkeys(["0x10", "1_0", "0256", "257", "1007", "999", "null", "N/A", "7\r", "7\0", "٣"])
+
+
+@pytest.mark.parametrize("form", FORMS, ids=ascii)
+def test_forms_of_a_number(tmp_path, form):
+    content = changed(form)
+    if FORMS[form] is None:
+        with pytest.raises(CompetitionError, match=r"row 2|is a whole number"):
+            read(tmp_path, content)
+    else:
+        assert read(tmp_path, content).images[1].sum() == FORMS[form]
+
+
+@st.composite
+def nearly_plain(draw):
+    """A small CSV of Kaggle's form, and at times with a piece of it replaced; its columns."""
+    columns, end = "abc"[: draw(st.integers(1, 3))], draw(st.sampled_from(["\n", "\r\n"]))
+    number = st.sampled_from([0, 7, 10, 99, 100, 199, 255]) | st.integers(0, 300)
+    rows = draw(st.lists(st.lists(number, min_size=len(columns), max_size=len(columns)), max_size=9))
+    body = "".join(",".join(map(str, row)) + end for row in rows)
+    for _ in range(draw(st.sampled_from([0, 0, 1, 2]))):
+        start = draw(st.integers(0, len(body)))
+        piece = draw(st.sampled_from(["", "0", "00", "256", ",", "\n", "\r", "\r\n", '"', " ", "x", "/", ":", "\0"]))
+        body = body[:start] + piece + body[start + draw(st.integers(0, 3)) :]
+    return (",".join(columns) + end + body).encode(), list(columns)
+
+
+def test_what_is_read_fast_is_what_pandas_reads(monkeypatch, tmp_path):
+    monkeypatch.setattr(reading, "BLOCK", 24)  # bytes: a few rows, so that blocks have borders
+    read_so = []
+
+    @settings(max_examples=200, deadline=None, database=None, derandomize=True)
+    @given(nearly_plain())
+    @example((b"a,b\n1\n2\n", ["a", "b"]))
+    @example((b"a,b\r\n1,2,\n", ["a", "b"]))
+    @example((b"a,b\r\n1,2\r,3,4\r\n", ["a", "b"]))
+    def each(drawn):
+        table = reading._read_plain(*drawn)
+        read_so.append(table is not None)
+        if table is not None:
+            assert table.dtype == np.uint8
+            np.testing.assert_array_equal(table, reading._read_by_pandas(tmp_path, *drawn))
+
+    each()
+    assert 40 < sum(read_so) < len(read_so) - 40
+
+
+@pytest.mark.parametrize("content", [GOOD, GOOD.replace(b"\n", b"\r\n"), GOOD[:-1], SHUFFLED, b"\xef\xbb\xbf" + GOOD])
+def test_kaggles_form_is_read_fast(monkeypatch, tmp_path, content):
+    monkeypatch.setattr(reading, "_read_by_pandas", None)
+    assert read(tmp_path, content).labels.tolist() == [3, 5]
 
 
 def test_train_given_as_test(tmp_path):
