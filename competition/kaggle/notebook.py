@@ -23,12 +23,15 @@ def execute(folders: Folders, run: Run) -> Path:
         The notebook.
 
     Raises:
-        CompetitionError: a cell failed; nothing is written then.
+        CompetitionError: it is a blend, or a cell failed; nothing is written then.
     """
     import nbformat
     from nbclient import NotebookClient
     from nbclient.exceptions import CellExecutionError, DeadKernelError
 
+    if "parents" in run.manifest:
+        raise CompetitionError(f"A notebook shows how a run was trained. Received: {run.name}, a blend. Next: "
+                               f"RUN={run.manifest['parents'][0]['run']}.")  # fmt: skip
     recipe = RECIPES.get(run.config.recipe, Config())
     defaults = settings_of(recipe)
     cells = fill(

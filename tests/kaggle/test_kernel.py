@@ -21,15 +21,17 @@ import pytest
 
 from competition.errors import CompetitionError
 from competition.kaggle.kernel import pack, packed_package, unpack
+from competition.kaggle.notebook import execute
 from competition.kaggle.submission import check_submission
 from competition.runs.folders import PACKAGE, ROOT, SAMPLE, Folders
 from competition.runs.run import find_run, list_runs
 from competition.runs.version import package_sha256
 from tests.conftest import lacking
+from tests.finished_run import finished_run
 
 KINDS = ("notebook", "script")
 CONSTRAINTS = Path(__file__).with_name("image.txt")
-FIGURES = {"digits", "augmentation", "curves", "confusion", "errors", "submission"}
+FIGURES = {"digits", "augmentation", "accuracy", "loss", "confusion", "errors", "submission"}
 
 
 def package_files():
@@ -253,15 +255,22 @@ def test_make_notebook_shows_the_newest_run(folders, command):
     assert not (run.path / "notebook.ipynb").exists()
 
 
+def test_a_blend_was_not_trained_and_has_no_notebook(tmp_path):
+    folders, run, _ = finished_run(tmp_path)
+    run.write_json("manifest.json", run.manifest | {"parents": [{"run": "a", "members": {}}]})
+    with pytest.raises(CompetitionError, match=rf"Received: {run.name}, a blend\. Next: RUN=a\."):
+        execute(folders, run)
+
+
 def check_executed(path, run):
-    """Every figure cell has an image and no cell an error; the figures lie in the run's folder."""
+    """Every figure is there where it is shown and in the run's folder, and no cell has an error."""
     notebook = nbformat.read(path, as_version=4)
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert all(output.output_type != "error" for cell in code for output in cell.outputs)
-    drawing = [cell for cell in code if re.search(r"^show(_digits)?\(", cell.source, re.MULTILINE)]
-    assert len(drawing) == len(FIGURES) and drawing[-1] is code[-1]
-    for cell in drawing:
-        assert any("image/png" in output.get("data", {}) for output in cell.outputs), cell.source
+    calls = [re.findall(r'^show(?:_digits)?\("(\w+)"', cell.source, re.MULTILINE) for cell in code]
+    assert {name for names in calls for name in names} == FIGURES and calls[-1]
+    for cell, names in zip(code, calls, strict=True):
+        assert sum("image/png" in output.get("data", {}) for output in cell.outputs) == len(names), cell.source
     assert {path.name for path in (run.path / "figures").iterdir()} >= {f"notebook-{name}.png" for name in FIGURES}
 
 

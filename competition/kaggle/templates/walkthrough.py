@@ -47,10 +47,12 @@ RUN = None  # None trains a new one; a finished run's name shows that one
 import inspect
 from collections import Counter
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from sklearn.metrics import ConfusionMatrixDisplay, classification_report
+from IPython import get_ipython
+from IPython.display import Image, display
+from matplotlib.figure import Figure
+from sklearn.metrics import classification_report, confusion_matrix
 
 from competition import pipeline
 from competition.config import choose_config
@@ -61,29 +63,32 @@ from competition.kaggle.submission import check_submission
 from competition.network.augmentation import Augmenter
 from competition.network.device import choose_setup, prepare
 from competition.network.models import ARCHITECTURES, after_the_stem, build_model
+from competition.report import figures
 from competition.runs import files
 from competition.runs.folders import Folders
 from competition.runs.run import find_run
 
-figures = {}
+drawn = {}
 
 
-def show(name):
-    """Show the figure, and remember it: the last cell keeps all of them in the run's folder."""
-    figures[name] = plt.gcf()
-    plt.show()
+def show(name, figure):
+    """Show a figure, and remember it: the last cell keeps all of them in the run's folder."""
+    drawn[name] = figures.to_png(figure)
+    if get_ipython():  # a script shows nothing
+        display(Image(drawn[name], width=int(100 * figure.get_figwidth())))
 
 
 def show_digits(name, images, titles, columns=10):
     """A sheet of digits with a line above each."""
     rows = max(1, -(-len(images) // columns))
-    _, axes = plt.subplots(rows, columns, figsize=(columns, 1.3 * rows), squeeze=False)
-    for axis in axes.flat:
+    figure = Figure(figsize=(0.7 * columns, 0.9 * rows), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axis in axes:
         axis.axis("off")
-    for axis, image, title in zip(axes.flat, images, titles, strict=False):
+    for axis, image, title in zip(axes, images, titles, strict=False):
         axis.imshow(image[..., 0], cmap="gray_r", vmin=0, vmax=255)
-        axis.set_title(title, fontsize=8)
-    show(name)
+        axis.set_title(title, fontsize=7)
+    show(name, figure)
 
 
 # %% [markdown]
@@ -93,9 +98,9 @@ def show_digits(name, images, titles, columns=10):
 
 # %%
 folders = Folders.find(**FOLDERS)
-digits = load_dataset(folders, SOURCE)
-images, labels = digits.train.images, digits.train.labels
-print(f"{len(labels)} training digits {images.shape}, {len(digits.test)} test digits. Source: {digits.source}.")
+dataset = load_dataset(folders, SOURCE)
+images, labels = dataset.train.images, dataset.train.labels
+print(f"{len(labels)} training digits {images.shape}, {len(dataset.test)} test digits. Source: {dataset.source}.")
 print("Of each digit 0…9:", *np.bincount(labels, minlength=10))
 
 # %%
@@ -109,7 +114,7 @@ show_digits("digits", images[examples], labels[examples])
 # that. Here is one digit and nineteen ways in which the networks meet it.
 
 # %%
-config = choose_config(RECIPE, digits.source, SETTINGS)
+config = choose_config(RECIPE, dataset.source, SETTINGS)
 augmenter = Augmenter(config, config.seed)
 variants = [augmenter(images[:1], np.array([0]), epoch)[0] for epoch in range(19)]
 show_digits("augmentation", [images[0], *variants], [f"{labels[0]} as it is", *[""] * 19])
@@ -121,8 +126,8 @@ show_digits("augmentation", [images[0], *variants], [f"{labels[0]} as it is", *[
 
 # %%
 member = folds.plan_members(config, labels)[0]
-learned, asked = member.rows
-print(f"{config.members} networks; the first learns from {len(learned)} digits, {len(asked)} test it.")
+learned, asked = len(member.train_rows), len(member.out_of_fold_rows)
+print(f"{config.members} networks; the first learns from {learned} digits, {asked} test it.")
 
 # %% [markdown]
 # ## 3. The network
@@ -145,22 +150,15 @@ run = find_run(folders, RUN) if RUN else pipeline.train(folders, setup, RECIPE, 
 config, scores = run.config, run.scores
 
 # %% [markdown]
-# One line a network. Training is measured on distorted digits, the held-out slice on plain ones, so the second can
-# be better. A held-out loss that rises again would show overfitting; one still falling at the end, underfitting.
+# One line a network. Training is measured on distorted digits, the early-stopping slice on plain ones, so the second
+# can be better. A loss there that rises again would show overfitting; one still falling at the end, underfitting.
 
 # %%
-histories = [pd.read_csv(path) for path in sorted((run.path / "members").glob("*/history.csv"))]
-_, axes = plt.subplots(1, 2, figsize=(10, 3.5), layout="constrained")
-for axis, measure in zip(axes, ("accuracy", "loss"), strict=True):
-    for color, column, name in (("C0", measure, "training"), ("C1", f"val_{measure}", "held out")):
-        for number, history in enumerate(histories):
-            label = name if number == 0 else None
-            axis.plot(history.index + 1, history[column], color, marker=".", alpha=0.6, label=label)
-    axis.set(xlabel="epoch", ylabel=measure)
-    axis.grid(alpha=0.3)
-axes[1].set_yscale("log")
-axes[0].legend()
-show("curves")
+facts = run.member_facts()
+histories = [pd.read_csv(run.path / "members" / name / "history.csv") for name in facts]
+kept = [network["kept_epoch"] for network in facts.values()]
+show("accuracy", figures.curves(histories, kept, "accuracy"))
+show("loss", figures.curves(histories, kept, "loss"))
 
 # %% [markdown]
 # ## 5. Evaluation
@@ -179,9 +177,7 @@ print(f"Predicted leaderboard  {board['score']:.5f}  ({board['low']:.5f} – {bo
 print(classification_report(labels, predicted, labels=range(10), digits=4, zero_division=0))
 
 # %%
-ConfusionMatrixDisplay.from_predictions(labels, predicted, labels=range(10), cmap="Blues", colorbar=False)
-plt.gcf().set_size_inches(6, 6)
-show("confusion")
+show("confusion", figures.confusion_matrix(confusion_matrix(labels, predicted, labels=range(10))))
 
 # %% [markdown]
 # ## 6. The errors
@@ -202,7 +198,7 @@ show_digits("errors", images[worst], [f"{labels[i]} → {predicted[i]}, {truth[i
 # here are the check that Kaggle would accept it, its first rows, and the figures.
 
 # %%
-for warning in check_submission(run.submission, len(digits.test), digits.train.labels):
+for warning in check_submission(run.submission, len(dataset.test), dataset.train.labels):
     print("Warning:", warning)
 submission = pd.read_csv(run.submission)
 print(f"{folders.published or run.submission}: {len(submission)} rows, Kaggle would accept it.\n")
@@ -213,8 +209,7 @@ sure = answers.max(axis=1)
 doubtful = np.argsort(sure)[:10]
 rows = np.concatenate([np.arange(30), doubtful])
 titles = [f"{submission.Label[row]}, {sure[row]:.0%}" for row in rows]
-show_digits("submission", digits.test.images[rows], titles)
+show_digits("submission", dataset.test.images[rows], titles)
 print("Above, the first thirty test digits as submitted; in the last row the ten that were hardest to tell.")
-for name, figure in figures.items():
-    with files.replacing(run.path / "figures" / f"notebook-{name}.png") as file:
-        figure.savefig(file, format="png", bbox_inches="tight")
+for name, png in drawn.items():
+    files.write(run.path / "figures" / f"notebook-{name}.png", png)
