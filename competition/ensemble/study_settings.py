@@ -91,7 +91,7 @@ def _read(start: Config, text: str, own: tuple[str, ...] = ()) -> Config:
             raise _refusal(f"{part}, which all have alike", f"BASE='{start.recipe},{part}'")
         if name in values:
             raise _refusal(f"{name} twice", f"{part} alone")
-        kind = type(getattr(start, name))
+        kind = type(getattr(Config(), name))
         try:
             values[name] = kind(value)
         except ValueError:

@@ -88,6 +88,7 @@ def test_a_recipe_stands_before_its_settings_and_leaves_the_protocol_to_the_base
     assert settings[BASE] == Config(folds=3, width=2.0) and words_of(settings[BASE]) == "fast, folds=3, width=2.0"
     assert settings["best, epochs=5"] == Config(folds=3, architecture=RECIPES["best"].architecture, epochs=5)
     assert settings["quick"] == replace(QUICK, recipe="fast", folds=3)
+    assert read_settings(QUICK, "mlp", "shear=0.5", 1)["shear=0.5"] == replace(RECIPES["mlp"], shear=0.5)
 
 
 @pytest.mark.parametrize(
@@ -228,6 +229,12 @@ def test_nothing_is_trained_twice(study):
     assert not any(re.match(r"(base|base again|label_smoothing=0.1): seed1", name) for name in engine.trained)
     _, engine = study("quick,label_smoothing=0.2", base="quick,label_smoothing=0.1", seeds=2)
     assert {name.partition(":")[0] for name in engine.trained} == {NULL}
+
+
+def test_in_full_a_row_is_read_once_a_repeat(study):
+    lines, engine = study("epochs=3", base="quick,repeats=2", seeds=2, full=True)
+    assert len(engine.trained) == 3 * 2 * 2 * 4 and {line["members"] for line in lines} == {1, 2, 4}
+    assert {line["split"] for line in lines} == {"full folds"}
 
 
 def test_a_study_that_was_stopped_goes_on(study):

@@ -35,14 +35,15 @@ def test_averages_are_of_1_2_4_and_all():
 
 
 def test_errors_of_a_row_are_the_mean_over_the_members_and_of_the_average_its_own():
-    """Two members, one of which misreads row 0 surely and row 3 hardly: their average misreads row 0 alone."""
+    """One of two members misreads row 0 surely and row 3 hardly, but not by views: their average misreads row 0."""
     labels = np.array([0, 0, 1, 1])
     first, second = certain(0, 0, 1, 1, p=0.6), certain(5, 0, 1, 5, p=0.9)
     second[3] = certain(1, p=0.45)[0]
-    said = np.repeat(np.stack([first, second])[:, None], 2, axis=1)
+    said = np.array([[first, first], [second, first]])
     result = measured(labels, said)
     assert list(result["plain", 1, "errors"]) == [0.5, 0, 0, 0.5]
-    assert list(result["views", 2, "errors"]) == [1, 0, 0, 0]
+    assert list(result["plain", 2, "errors"]) == [1, 0, 0, 0]
+    assert list(result["views", 1, "errors"]) == list(result["views", 2, "errors"]) == [0, 0, 0, 0]
     assert set(result) == {
         (v, s, m) for v in ("plain", "views") for s in (1, 2) for m in ("errors", "log_loss", "brier")
     }
