@@ -145,7 +145,7 @@ def kernel_status(kernel: str) -> KernelStatus:
 def kernel_output(kernel: str, folder: Path, pattern: str = "") -> None:
     """Fetch the files (all pages) and the log of a kernel's newest session.
 
-    The command line does not look whether a file's own address answered well: check what arrived.
+    Up to 2.2.4 the command line does not look whether a file's own address answered well: check what arrived.
 
     Args:
         pattern: regular expression that a file's name must match somewhere; the log always comes.

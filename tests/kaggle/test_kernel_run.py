@@ -6,6 +6,7 @@ import time
 import pytest
 
 from competition.errors import CompetitionError
+from competition.kaggle import command
 from competition.kaggle.kernel_run import run_on_kaggle
 from competition.runs.folders import Folders
 from competition.runs.version import package_sha256
@@ -49,9 +50,10 @@ def refused(world: World) -> str:
     return str(error.value) + (log or b"").decode()
 
 
-def test_a_kernel_is_pushed_followed_and_fetched(world: World):
+def test_a_kernel_is_pushed_followed_and_fetched(world: World, capfd):
     world.server.kernel["files"] = ran(world)
     run = run_on_kaggle(world.folders, packed(world))
+    assert capfd.readouterr().out.endswith(f"{run.path} is complete. Next: `make submit RUN={run.name}`.\n")
     assert run.complete
     assert run.path.parent == world.folders.submissions
     assert [row["run"] for row in world.history()] == [run.name]
@@ -126,7 +128,11 @@ def test_outputs_that_are_not_this_versions(world: World, what):
 
 
 @slow
-def test_a_page_of_outputs_that_answers_500(world: World):
+def test_an_output_that_answers_500_is_asked_for_again_and_then_said(world: World):
+    """Kaggle's command line 2.2.4 took such an answer for the file: then what arrived is refused, as above."""
     world.server.kernel["files"] = ran(world)
+    world.server.fail("output", 500, times=len(command.PAUSES) + 1)
+    said = refused(world)
+    assert "Kaggle must be able to answer. Received: " in said and "Next: the same command" in said, said
     world.server.fail("output", 500)
-    refused(world)
+    assert run_on_kaggle(world.folders, world.home / "kernel").complete

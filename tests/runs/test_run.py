@@ -1,4 +1,7 @@
 import json
+import multiprocessing
+import shutil
+import time
 
 import numpy as np
 import pytest
@@ -8,7 +11,7 @@ from competition.errors import CompetitionError
 from competition.runs import files, registry, resuming
 from competition.runs.folders import Folders
 from competition.runs.result import MEMBER_FILES, MemberResult
-from competition.runs.run import find_run
+from competition.runs.run import find_run, list_runs
 
 RESULT = MemberResult(
     out_of_fold=np.full((2, 3, 10), 0.1, np.float32),
@@ -88,6 +91,48 @@ def test_finishing_writes_history_and_done(folders):
     assert row["hardware"] == "a, b" and row["seconds"] == "27"
     assert run.complete and json.loads((run.path / "done.json").read_text())["sha256"] == row["sha256"]
     assert find_run(folders) == find_run(folders, run.name) == run
+
+
+@pytest.fixture(params=("EAST-14", "WEST+12"))
+def abroad(request, monkeypatch):
+    """The clock of a country far from Greenwich."""
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", request.param)
+        time.tzset()
+        yield
+    time.tzset()
+
+
+def test_the_newest_run_is_the_newest_by_whatever_clock_it_was_named(folders, abroad):
+    """A kernel's is named by UTC, on Kaggle's machines."""
+    here = start(folders)
+    finish(folders, here)
+
+    def kernels(minutes):
+        name = time.strftime("%Y%m%d-%H%M%S-fast", time.gmtime(time.time() + 60 * minutes))
+        return type(here)(shutil.copytree(here.path, folders.submissions / name))
+
+    before = kernels(-1)
+    assert find_run(folders) == here
+    after = kernels(1)
+    assert find_run(folders) == after and list_runs(folders) == [before, here, after]
+
+
+def add_rows(folders, ready, name):
+    ready.wait()
+    for number in range(20):
+        registry.add(folders, {"run": f"{name}{number}"})
+
+
+def test_two_processes_that_write_history_at_once_lose_no_row(folders):
+    context = multiprocessing.get_context("fork")
+    ready = context.Barrier(2)
+    processes = [context.Process(target=add_rows, args=(folders, ready, name)) for name in "ab"]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+    assert sorted(row["run"] for row in registry.read(folders)) == sorted(f"{n}{i}" for n in "ab" for i in range(20))
 
 
 def test_recording_copies_the_row_with_a_remark(folders):
