@@ -9,6 +9,7 @@ PYTHON := $(VENV)/bin/python
 SETUP := $(VENV)/.installed
 endif
 
+SIDE_BY_SIDE := -n auto --dist loadfile  # tests, a process a core; those of a file share what is costly
 quoted = '$(subst ','\'',$(1))'
 
 .DEFAULT_GOAL := help
@@ -51,8 +52,10 @@ notebook: $(SETUP)  ## execute the walk-through of a run, into the run's folder 
 report: $(SETUP)  ## make report.html of the newest complete run (RUN=), or compare two (COMPARE=run-a,run-b)
 	@$(PYTHON) -m competition report $(if $(RUN),--run $(call quoted,$(RUN))) $(if $(COMPARE),--compare $(call quoted,$(COMPARE))) $(ARGS)
 
+# IMAGES is a file, or several as a shell takes them: IMAGES="a.png b.png", IMAGES="photos/*.png", IMAGES="'my a.png' b.png"
 predict: $(SETUP)  ## label a CSV or pictures of digits by a run (IMAGES=, RUN=, MODEL=)
-	@$(PYTHON) -m competition predict $(if $(RUN),--run $(call quoted,$(RUN))) $(if $(MODEL),--model $(call quoted,$(MODEL))) $(IMAGES) $(ARGS)
+	@images=$(call quoted,$(IMAGES)); if [ -e "$$images" ]; then set -- "$$images"; else eval "set -- $$images"; fi; \
+		$(PYTHON) -m competition predict $(if $(RUN),--run $(call quoted,$(RUN))) $(if $(MODEL),--model $(call quoted,$(MODEL))) "$$@" $(ARGS)
 
 draw: $(SETUP)  ## draw digits in the browser and watch a run read them (RUN=, PORT=, ARGS=--no-browser)
 	@$(PYTHON) -m competition draw $(if $(RUN),--run $(call quoted,$(RUN))) $(if $(PORT),--port $(PORT)) $(ARGS)
@@ -61,10 +64,10 @@ record: $(SETUP)  ## copy a run's row into submissions/record.csv (RUN=, REMARK=
 	@$(PYTHON) -m competition record $(if $(RUN),--run $(call quoted,$(RUN))) --remark $(call quoted,$(REMARK)) $(ARGS)
 
 test: lint  ## lint and the tests, about 3 minutes
-	@$(PYTHON) -m pytest $(ARGS)
+	@$(PYTHON) -m pytest $(SIDE_BY_SIDE) $(ARGS)
 
 test-all: lint  ## everything that CI runs, under 30 minutes
-	@$(PYTHON) -m pytest -m "slow or not slow" $(ARGS)
+	@$(PYTHON) -m pytest $(SIDE_BY_SIDE) -m "slow or not slow" $(ARGS)
 
 bench: $(SETUP)  ## measure reading, augmentation, steps, members side by side, determinism and memory
 	@$(PYTHON) -m tests.bench $(ARGS)

@@ -75,7 +75,7 @@ def command(tmp_path):
             env={**environment, "HOME": str(home), **settings},
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=900,
         )
 
     return run

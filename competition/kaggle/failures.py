@@ -67,6 +67,14 @@ FAILURES = (
 )
 
 
+# What version 2.2.5 adds to each error of a status, whatever its reason.
+HINT = re.compile(
+    r"\n\s*(You don't have access to this resource|The resource was not found|You have been rate limited|"
+    r"This is a problem on Kaggle's side).*",
+    re.DOTALL,
+)
+
+
 class KaggleError(CompetitionError):
     """Kaggle or its command line refused; `kind` is a name in FAILURES or `other`."""
 
@@ -82,6 +90,7 @@ def explain(text: str, telling: str = r"\S") -> KaggleError:
         text: all its output.
         telling: regular expression of the lines to quote; of them the last is.
     """
+    text = HINT.sub("", text)
     lines = [line.strip() for line in text.splitlines() if re.search(telling, line)]
     if "Traceback (most recent call last)" in text:  # whose lines of code name all sorts of failures
         text = lines[-1]

@@ -12,9 +12,8 @@ from tqdm import tqdm
 
 from competition.data.facts import PAGE
 from competition.errors import CompetitionError
-from competition.kaggle import cli
+from competition.kaggle import cli, command
 from competition.kaggle.cli import Submission
-from competition.kaggle.command import PAUSES, say_busy
 from competition.kaggle.failures import KaggleError
 from competition.kaggle.provenance import refuse_unknown, row_of_file, row_of_run
 from competition.kaggle.submission import check_submission
@@ -160,7 +159,7 @@ def _refuse_exhausted() -> None:
 
 def _send(path: Path, message: str, row: dict, before: set[str]) -> None:
     """Upload; where the answer was lost or Kaggle was busy, look whether it arrived before trying again."""
-    for attempt, pause in enumerate((*PAUSES, None), start=1):
+    for attempt, pause in enumerate((*command.PAUSES, None), start=1):
         try:
             return cli.submit(path, message)
         except KaggleError as error:
@@ -174,7 +173,7 @@ def _send(path: Path, message: str, row: dict, before: set[str]) -> None:
                 return None
             if error.kind != "busy" or pause is None:
                 raise
-            say_busy(pause, attempt)
+            command.say_busy(pause, attempt)
 
 
 def _follow(folders: Folders, row: dict, before: set[str], wait: bool) -> Submission:

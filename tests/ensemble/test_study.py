@@ -31,6 +31,9 @@ STRENGTHS = {0.0: 4.0, 0.1: 5.5, 0.2: 3.0, 0.3: 4.0, 0.9: None}  # what this tes
 class Engine:
     """In place of training: members say what is planted, and `trained` keeps their names; one may be stopped at."""
 
+    def settle(self, setup, members):
+        return setup
+
     def __init__(self, stop_at=None):
         self.trained, self.taught, self.asked, self.stop_at = [], {}, {}, stop_at
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from competition.kaggle import cli
+from competition.kaggle import cli, command
 from tests.kaggle import world as kaggle_world
 from tests.kaggle.world import KEY, World, competition_zip
 from tests.processes import processes
@@ -58,7 +58,7 @@ def test_every_form_of_credentials_is_taken(world: World, form):
     assert world.server.requests[-1][2]["Authorization"] == header
     assert cli.username() == "ann"
     world.monkeypatch.setenv("VERBOSE", "1")  # makes the command line print the headers of its requests
-    assert header not in cli._kaggle("competitions", "submission-limits", "digit-recognizer")
+    assert header not in command.run_kaggle("competitions", "submission-limits", "digit-recognizer")
 
 
 @slow

@@ -1,0 +1,133 @@
+"""Commands as a user gives them: through make to the command line, and what the small ones do."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from competition import __main__
+from competition.commands import parser
+from competition.runs.folders import ROOT
+from tests.runs.test_run import finish, folders, start
+
+folders = folders
+
+ODD = 'it\'s a "größer" $HOME name'
+TARGETS = re.findall(r"^([a-z-]+):.*## ", Path(ROOT, "Makefile").read_text(), re.MULTILINE)
+OURS = ("data", "train", "study", "baselines", "blend", "draw", "submit", "scores", "kernel", "notebook", "report")
+OURS += ("predict", "record")
+
+
+@pytest.fixture
+def make(tmp_path):
+    """Run make in an empty folder with a Python that prints its arguments, a line each; the lines."""
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\nprintf '%s\\n' \"$@\"\n")
+    python.chmod(0o755)
+    (tmp_path / "here").mkdir()
+
+    def run(target, *settings):
+        settings = [setting.replace("$", "$$") for setting in settings]  # make's own sign
+        command = ["make", "-f", ROOT / "Makefile", target, "VENV=", f"PYTHON={python}", *settings]
+        done = subprocess.run(command, cwd=tmp_path / "here", capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.splitlines()
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("target", "settings", "options"),
+    (
+        ("data", ["ARGS=--source sample"], {"source": "sample"}),
+        ("train", ["RECIPE=best", "JOBS=3", "NEW=1", "TENSORBOARD=1", "ARGS=--epochs 20 --save-h5"],
+         {"recipe": "best", "jobs": 3, "new": True, "tensorboard": True, "epochs": 20, "save_h5": True}),
+        ("train", ["SCHEDULER=tcp://host:8786"], {"scheduler": "tcp://host:8786", "jobs": None, "new": False}),
+        ("baselines", ["JOBS=2"], {"jobs": 2}),
+        ("blend", [f"RUNS={ODD},b"], {"runs": f"{ODD},b"}),
+        ("submit", [f"RUN={ODD}", "ARGS=--force"], {"run": ODD, "file": None, "force": True, "wait": True}),
+        ("submit", [f"FILE={ODD}.csv"], {"run": None, "file": Path(f"{ODD}.csv"), "force": False}),
+        ("scores", [], {}),
+        ("kernel", ["KIND=script", "RECIPE=quick", "PUSH=1"], {"kind": "script", "recipe": "quick", "push": True}),
+        ("kernel", [f"UNPACK={ODD}.py"], {"unpack": Path(f"{ODD}.py"), "kind": "notebook", "push": False}),
+        ("notebook", [f"RUN={ODD}"], {"run": ODD}),
+        ("report", [f"RUN={ODD}"], {"run": ODD, "compare": None}),
+        ("report", [f"COMPARE={ODD},b"], {"run": None, "compare": f"{ODD},b"}),
+        ("predict", [f"MODEL={ODD}.h5", "IMAGES=a.png b.png"], {"model": Path(f"{ODD}.h5"), "run": None}),
+        ("record", [f"RUN={ODD}", f"REMARK={ODD}, twice"], {"run": ODD, "remark": f"{ODD}, twice"}),
+        ("record", [], {"run": None, "remark": ""}),
+    ),
+)  # fmt: skip
+def test_a_target_gives_the_command_what_it_was_told(make, target, settings, options):
+    module, package, *arguments = make(target, *settings)
+    parsed = vars(parser().parse_args(arguments))
+    assert (module, package, arguments[0]) == ("-m", "competition", target)
+    assert {name: parsed[name] for name in options} == options
+
+
+def test_images_are_one_file_or_several_as_a_shell_takes_them(make, tmp_path):
+    for name in (f"{ODD}.png", "my a.png", "b.png"):
+        (tmp_path / "here" / name).touch()
+    for images, paths in (
+        (f"{ODD}.png", [f"{ODD}.png"]),
+        ("my a.png", ["my a.png"]),
+        ("b.png other.csv", ["b.png", "other.csv"]),
+        ("'my a.png' b.png", ["my a.png", "b.png"]),
+        ("*a.png b.*", ["my a.png", "b.png"]),
+    ):
+        parsed = parser().parse_args(make("predict", f"IMAGES={images}", f"RUN={ODD}")[2:])
+        assert (parsed.images, parsed.run) == ([Path(path) for path in paths], ODD)
+
+
+def test_the_other_targets(make):
+    assert set(TARGETS) == {*OURS, "help", "test", "test-all", "bench", "soak", "fuzz", "lint", "clean"}
+    lint = ["-m", "ruff", "check", "--quiet", ".", "-m", "ruff", "format", "--check", "--quiet", "."]
+    tests = ["-m", "pytest", "-n", "auto", "--dist", "loadfile"]
+    assert make("lint") == lint and make("test", "ARGS=-x tests/data") == [*lint, *tests, "-x", "tests/data"]
+    assert make("test-all") == [*lint, *tests, "-m", "slow or not slow"]
+    assert make("bench", "ARGS=reading step") == ["-m", "tests.bench", "reading", "step"]
+    assert make("soak", "ARGS=9 7") == ["-m", "tests.soak", "9", "7"] and make("fuzz") == ["-m", "tests.fuzz"]
+    said = make("help")
+    assert [line.split()[1] for line in said] == TARGETS and all(len(line.split()) > 4 for line in said)
+
+
+def test_clean_takes_the_environment_and_caches_and_nothing_else(make, tmp_path):
+    here = tmp_path / "here"
+    gone = (".venv/x", ".pytest_cache/x", "competition/runs/__pycache__/x")
+    kept = ("submissions/run/done.json", "submissions/.cache/x.npy", "input/train.csv", "competition/config.py")
+    for name in (*gone, *kept):
+        (here / name).parent.mkdir(parents=True, exist_ok=True)
+        (here / name).touch()
+    make("clean")
+    assert {path.relative_to(here).as_posix() for path in here.rglob("*") if path.is_file()} == set(kept)
+
+
+def test_check_says_whether_kaggle_would_accept_a_file(tmp_path, capsys):
+    path = tmp_path / "my submission.csv"
+    rows = [f"{i},7" for i in range(1, 28_001)]
+    path.write_text("\n".join(["ImageId,Label", *rows, ""]))
+    assert __main__.main(["check", str(path)]) == 0
+    assert capsys.readouterr().out == f"{path}: Kaggle would accept it.\n"
+    path.write_text("\n".join(["ImageId,Label", *rows[:-1], ""]))
+    assert __main__.main(["check", str(path)]) == 1
+    said = capsys.readouterr()
+    assert said.out == "" and re.match(r"Error: .*28000 rows\. Received: 27999\. Next: .*\n$", said.err)
+
+
+def test_record_copies_a_runs_row_with_its_remark(folders, capsys):
+    runs = []
+    for name in ("one", "two"):
+        run = start(folders, {"settings": {}, "data": [name, "b"], "precision": "float32"})
+        finish(folders, run)
+        runs.append(run.name)
+    capsys.readouterr()
+    where = ("--submissions", str(folders.submissions))
+    for options in ([], ["--run", runs[0], "--remark", "taught a lot"]):
+        assert __main__.main(["record", *options, *where]) == 0
+    said = [f"{folders.record}: {name} is recorded." for name in reversed(runs)]  # the newest, then the named one
+    assert capsys.readouterr().out.splitlines() == said
+    rows = folders.record.read_text().splitlines()
+    assert [row.split(",")[0] for row in rows] == ["run", *reversed(runs)] and rows[2].endswith(",taught a lot")
+    assert __main__.main(["record", "--run", "other", *where]) == 1
+    assert "Error: RUN names a complete run" in capsys.readouterr().err
