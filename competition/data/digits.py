@@ -1,7 +1,7 @@
 """CSV, CSV.gz or zip → checked digits, from a cache when the same bytes were read before.
 
-A file written as Kaggle writes it is read by a few passes of NumPy. Any other is pandas' to judge, straight into
-uint8, which refuses what does not fit exactly. Only when it refuses is the file read again, slowly, to say which row
+A file written as Kaggle writes it is read by a few passes of NumPy. Any other is pandas' to judge, as whole
+numbers, which refuses what does not fit exactly. Only when it refuses is the file read again, slowly, to say which row
 and column is wrong.
 """
 
@@ -160,8 +160,12 @@ def _read_by_pandas(path: Path, text: bytes, columns: list[str]) -> np.ndarray:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)  # of rows longer than the header
-            frame = pd.read_csv(io.BytesIO(text), dtype=np.uint8, index_col=False)
-        return frame.set_axis(columns, axis=1).to_numpy()  # a ValueError where it has others
+            # Not at once as uint8: pandas up to 2.2 lets 256 become 0.
+            frame = pd.read_csv(io.BytesIO(text), dtype=np.int64, index_col=False)
+        table = frame.set_axis(columns, axis=1).to_numpy()  # a ValueError where it has others
+        if ((table < 0) | (table > 255)).any():
+            raise ValueError("a number outside 0…255")
+        return table.astype(np.uint8)
     except Exception as error:
         raise _explained(path, text, error) from None
 
