@@ -23,9 +23,9 @@ from competition.data.digits import read_digits
 from competition.ensemble.folds import member_settings
 from competition.runs.folders import ROOT, Folders
 from competition.runs.run import find_run
-from tests.bench.nets import STEPS, WARM_UP
+from tests.bench.nets import QUICK, STEPS, WARM_UP
 
-ROUNDS = 3
+ROUNDS = 1 if QUICK else 3
 CORES = cpu_count()
 
 
@@ -214,7 +214,7 @@ def determinism():
 
 def memory():
     """What members leave behind in a process that trains them one after the other, and what the largest ones need."""
-    few, many = (peak_memory("--source", "sample", "--folds", count) for count in (2, 30))
+    few, many = (peak_memory("--source", "sample", "--folds", count) for count in (2, 3 if QUICK else 30))
     print("\nPeak memory of a run in one process, one epoch a member")
     print(
         f"  2 members on the sample: {few:.0f} MB; 30: {many:.0f} MB; {(many - few) / 28:.1f} MB more for each further"
@@ -242,7 +242,8 @@ def train_four(*flags):
 def trained(*flags):
     """Four members on the sample, the test probabilities, their true accuracy, and the seconds of that stage."""
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "competition", "train", "--source", "sample", "--folds", "4", "--epochs", "6"]
+        command = [sys.executable, "-m", "competition", "train", "--source", "sample", "--folds", "4"]
+        command += ["--epochs", "1", "--width", "0.125", "--tta", "0"] if QUICK else ["--epochs", "6"]
         command += ["--submissions", folder, *map(str, flags)]
         subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
         run = find_run(Folders(Path(folder), Path(folder)))

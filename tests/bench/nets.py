@@ -1,5 +1,6 @@
 """One measurement in a process of its own: python -m tests.bench.nets VARIANT THREADS."""
 
+import os
 import sys
 import time
 
@@ -9,7 +10,8 @@ from competition.config import RECIPES, Config
 from competition.data.digits import read_digits
 from competition.runs.folders import SAMPLE
 
-WARM_UP, STEPS = 20, 60
+QUICK = "BENCH_QUICK" in os.environ  # a handful of rows, to see that all of it runs: its figures mean nothing
+WARM_UP, STEPS = (1, 1) if QUICK else (20, 60)
 
 
 def training_flops(config: Config | None = None) -> float:
@@ -158,7 +160,7 @@ def torch_net(threads, steps=(WARM_UP, STEPS)):
     return seconds_an_image(fit, size)
 
 
-def peak(dtype, threads, size=2048, repeats=8):
+def peak(dtype, threads, size=64 if QUICK else 2048, repeats=8):
     """GFLOP/s of a square matrix product."""
     from keras import ops
 

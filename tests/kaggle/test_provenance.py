@@ -10,11 +10,11 @@ import pytest
 from competition import __main__, pipeline
 from competition.data import digits
 from competition.data.dataset import load_dataset
-from competition.ensemble.blend import blend
 from competition.errors import CompetitionError
 from competition.kaggle import provenance
 from competition.kaggle.kernel import pack
 from competition.network.device import Setup
+from competition.pipeline import blend
 from competition.runs import registry
 from competition.runs.folders import Folders
 from competition.runs.run import Run, list_runs
