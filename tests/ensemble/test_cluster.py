@@ -129,7 +129,7 @@ def test_a_run_that_began_here_ends_on_a_cluster_with_the_same_answer(train, ser
     other.mkdir()
     (other / "METADATA").write_text("Metadata-Version: 2.1\nName: numpy\nVersion: 0.0.1\n")
     shutil.copytree(PACKAGE, tmp_path / "changed" / "competition")
-    with (tmp_path / "changed" / "competition" / "training.py").open("a") as file:
+    with (tmp_path / "changed" / "competition" / "network" / "training.py").open("a") as file:
         file.write("# another line\n")
     (tmp_path / "nothing").mkdir()
     cluster.worker(PYTHONPATH=str(tmp_path))
@@ -148,7 +148,7 @@ def test_a_run_that_began_here_ends_on_a_cluster_with_the_same_answer(train, ser
     assert "Going on with" in out and "one a worker on the cluster" in out and out.count("): accuracy ") == 3
     refused = [line for line in out.splitlines() if "is refused" in line]
     assert len(refused) == 3
-    for words in ("numpy 0.0.1 in place of", "package", "No module named 'competition'"):
+    for words in ("numpy 0.0.1 in place of", "Received: package", "No module named 'competition'"):
         assert sum(words in line for line in refused) == 1
     assert same(tmp_path / "runs", serial)
 
