@@ -1,4 +1,4 @@
-# `make` lists the targets. Settings: RECIPE=fast, ARGS="--epochs 20 --seed 7"; VENV= uses the python at hand.
+# `make` lists the targets. Settings: RECIPE=fast, MINUTES=30, ARGS="--epochs 20 --seed 7"; VENV= uses the python at hand.
 
 VENV ?= .venv
 ifeq ($(VENV),)
@@ -22,8 +22,8 @@ help:  ## list the targets
 data: $(SETUP)  ## find, download or unpack the data, and check every value
 	@$(PYTHON) -m competition data $(ARGS)
 
-train: $(SETUP)  ## train the ensemble and write a submission (RECIPE=, JOBS= or SCHEDULER=, NEW=1, TENSORBOARD=1, ARGS=)
-	@$(PYTHON) -m competition train $(if $(RECIPE),--recipe $(RECIPE)) $(if $(JOBS),--jobs $(JOBS)) $(if $(SCHEDULER),--scheduler $(SCHEDULER)) $(if $(NEW),--new) $(if $(TENSORBOARD),--tensorboard) $(ARGS)
+train: $(SETUP)  ## train the ensemble and write a submission (RECIPE=, MINUTES=, JOBS= or SCHEDULER=, NEW=1, TENSORBOARD=1, ARGS=)
+	@$(PYTHON) -m competition train $(if $(RECIPE),--recipe $(RECIPE)) $(if $(MINUTES),--minutes $(MINUTES)) $(if $(JOBS),--jobs $(JOBS)) $(if $(SCHEDULER),--scheduler $(SCHEDULER)) $(if $(NEW),--new) $(if $(TENSORBOARD),--tensorboard) $(ARGS)
 
 study: $(SETUP)  ## does a change help? (BASE=, CHANGES="epochs=14; width=2,dropout=0.1", SEEDS=, FULL=1, NAME=, JOBS= or SCHEDULER=)
 	@$(PYTHON) -m competition study $(if $(BASE),--base $(call quoted,$(BASE))) --changes $(call quoted,$(CHANGES)) \
@@ -42,9 +42,9 @@ submit: $(SETUP)  ## send the newest complete run to Kaggle and wait for its sco
 scores: $(SETUP)  ## ask Kaggle for all scores: predicted against real
 	@$(PYTHON) -m competition scores $(ARGS)
 
-kernel: $(SETUP)  ## pack the package and a recipe for Kaggle (KIND=script, RECIPE=, PUSH=1, UNPACK=FILE)
+kernel: $(SETUP)  ## pack the package and a recipe for Kaggle (KIND=script, RECIPE=, MINUTES=, PUSH=1, UNPACK=FILE)
 	@$(PYTHON) -m competition kernel $(if $(KIND),--kind $(KIND)) $(if $(RECIPE),--recipe $(RECIPE)) \
-		$(if $(PUSH),--push) $(if $(UNPACK),--unpack $(call quoted,$(UNPACK))) $(ARGS)
+		$(if $(MINUTES),--minutes $(MINUTES)) $(if $(PUSH),--push) $(if $(UNPACK),--unpack $(call quoted,$(UNPACK))) $(ARGS)
 
 notebook: $(SETUP)  ## execute the walk-through of a run, into the run's folder (RUN=)
 	@$(PYTHON) -m competition notebook $(if $(RUN),--run $(call quoted,$(RUN))) $(ARGS)

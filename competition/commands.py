@@ -47,6 +47,7 @@ def parser() -> ArgumentParser:
     sub.add_argument("--new", action="store_true", help="start a new run where an unfinished one could go on")
     sub.add_argument("--tensorboard", action="store_true", help="also write TensorBoard logs into the run's folder")
     sub.add_argument("--save-h5", action="store_true", help="also write model.h5, in Keras's legacy format")
+    sub.add_argument("--minutes", type=float, help="for all of it: the members that fit (default: all members)")
     where = sub.add_argument_group("how each process computes (changes no setting of the run)")
     where.add_argument("--threads", type=int, help="of one member on a CPU (default: what suits the machine; 0: all)")
     where.add_argument("--precision", choices=("auto", "float32", "mixed_bfloat16", "mixed_float16"), default="auto")
@@ -68,7 +69,8 @@ def parser() -> ArgumentParser:
     sub.add_argument("--name", help="of the table and the page in submissions/studies/")
 
     sub = command(kernel, settings)
-    sub.add_argument("--recipe", choices=RECIPES, default="fast", help="default: fast")
+    sub.add_argument("--recipe", choices=RECIPES, default="best", help="default: best")
+    sub.add_argument("--minutes", type=float, help="that it trains (default: what Kaggle's limit leaves)")
     sub.add_argument("--kind", choices=("notebook", "script"), default="notebook", help="default: notebook")
     sub.add_argument("--username", help="on Kaggle (default: the one that the kaggle command line knows)")
     sub.add_argument("--push", action="store_true", help="run it on Kaggle and fetch its outputs")
@@ -128,7 +130,8 @@ def train(options, folders: Folders) -> None:
     from competition.network.device import choose_setup
 
     setup = choose_setup(options.precision, options.jit_compile, options.threads, options.deterministic)
-    extras = {name: getattr(options, name) for name in ("source", "jobs", "new", "tensorboard", "scheduler", "save_h5")}
+    names = ("source", "jobs", "new", "tensorboard", "scheduler", "save_h5", "minutes")
+    extras = {name: getattr(options, name) for name in names}
     pipeline.train(folders, setup, options.recipe, chosen_settings(options), **extras)
 
 
@@ -164,11 +167,10 @@ def kernel(options, folders: Folders) -> None:
     from competition.kaggle.kernel_run import run_on_kaggle
 
     if options.unpack:
-        files = unpack(options.unpack, options.into or options.unpack.parent / "unpacked")
-        return print("\n".join(map(str, files)))
+        return print(*unpack(options.unpack, options.into or options.unpack.parent / "unpacked"), sep="\n")
     folder = options.into or folders.submissions / f"kernel-{options.kind}"
     owner = options.username or cli.username()
-    print(pack(folder, owner, options.recipe, chosen_settings(options), options.kind))
+    print(pack(folder, owner, options.recipe, chosen_settings(options), options.kind, options.minutes))
     if options.push:
         run_on_kaggle(folders, folder)
 
@@ -217,10 +219,9 @@ def report(options, folders: Folders) -> None:
     from competition.runs.run import find_run
 
     if options.compare:
-        names = options.compare.split(",")
-        if len(names) != 2:
+        if options.compare.count(",") != 1:
             raise CompetitionError(f"COMPARE takes two runs. Received: {options.compare}. Next: COMPARE=run-a,run-b.")
-        pair = [find_run(folders, name) for name in names]
+        pair = [find_run(folders, name) for name in options.compare.split(",")]
         print(make_comparison(folders, *pair, load_dataset_of(folders, pair[0].manifest)))
     else:
         run = find_run(folders, options.run)

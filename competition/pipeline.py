@@ -15,8 +15,9 @@ from competition.ensemble.study import COLUMNS, conduct
 from competition.ensemble.study import summary as summary_of_study
 from competition.ensemble.study_settings import BASE, read_settings, table_path, words_of
 from competition.kaggle.download import fetch_missing
+from competition.kaggle.session import budget_of
 from competition.kaggle.submission import check_submission, write_submission
-from competition.network.device import Setup, choose_setup
+from competition.network.device import Setup, choose_setup, gpus
 from competition.runs import files, registry, resuming
 from competition.runs.folders import Folders
 from competition.runs.run import Run, find_run
@@ -33,6 +34,7 @@ def train(
     tensorboard: bool = False,
     scheduler: str | None = None,
     save_h5: bool = False,
+    minutes: float | None = None,
 ) -> Run:
     """Turn the digits into a checked submission, with a score to believe.
 
@@ -47,6 +49,8 @@ def train(
         tensorboard: also write TensorBoard logs into the run's folder.
         scheduler: of a Dask cluster that trains the members; None trains them on this machine.
         save_h5: also write the best member in Keras's legacy format, as model.h5.
+        minutes: that all of it may take: the members that fit, at least one, make a whole submission, and the same
+            again with more minutes goes on with that run; None takes all members, on Kaggle those that fit a session.
 
     Returns:
         The complete run.
@@ -54,7 +58,7 @@ def train(
     Raises:
         CompetitionError: the data or the settings cannot be used.
     """
-    clock = Clock()
+    clock, budget = Clock(), budget_of(folders, minutes, bool(gpus()), recipe)
     engine = choose_engine(jobs, scheduler, tensorboard)
     fetch_missing(folders, source)
     dataset = load_dataset(folders, source)
@@ -64,12 +68,13 @@ def train(
     clock.lap("data")
 
     count = f"{config.members} member{'s' * (config.members > 1)}"
-    print(f"{count} on {dataset.source} data, {engine.describe()}, {setup.describe()}.")
-    members = train_members(run, config, setup, dataset.train, dataset.test, engine, tensorboard)
+    limit = "" if budget.minutes is None else f", those that fit into {budget.minutes:g} minutes"
+    print(f"{count} on {dataset.source} data, {engine.describe()}, {setup.describe()}{limit}.")
+    members = train_members(run, config, setup, dataset.train, dataset.test, engine, tensorboard, budget)
     load_dataset_of(folders, run.manifest)  # a file that was replaced meanwhile is noticed before anything is said
     clock.lap("members")
 
-    conclude(folders, run, dataset, combine(config, dataset.train, members), members, clock)
+    conclude(folders, run, dataset, combine(config, dataset.train, members), members, config.members, clock)
     illustrate(folders, run, dataset, save_h5)
     return run
 
@@ -85,7 +90,7 @@ def blend(folders: Folders, names: list[str]) -> Run:
     dataset = load_dataset_of(folders, parents[0].manifest)
     blended = average(parents, dataset)
     run = resuming.open_run(folders, blended.config, blended.manifest, new=True)
-    conclude(folders, run, dataset, blended.answer, blended.results, clock)
+    conclude(folders, run, dataset, blended.answer, blended.results, len(blended.results), clock)
     print(f"Compare it               make report COMPARE={run.name},{parents[0].name}")
     return run
 
@@ -132,18 +137,21 @@ def study(
     return table
 
 
-def conclude(folders: Folders, run: Run, dataset: Dataset, answer: Answer, members: list, clock: "Clock") -> None:
+def conclude(
+    folders: Folders, run: Run, dataset: Dataset, answer: Answer, members: dict, planned: int, clock: "Clock"
+) -> None:
     """Score an answer, write and check its submission, complete the run, and say all that."""
-    scores = score(dataset.train.labels, answer, members)
+    scores = score(dataset.train.labels, answer, list(members.values()), planned)
     if dataset.answers is not None:
         scores["true_accuracy"] = scoring.accuracy(dataset.answers, answer.test[answer.variant])
         scores["true_log_loss"] = scoring.log_loss(dataset.answers, answer.test[answer.variant])
+    run.withdraw()
     run.write_arrays("probabilities.npz", out_of_fold=answer.out_of_fold, test=answer.test)
     run.write_json("scores.json", scores)
     write_submission(run.submission, answer.test[answer.variant].argmax(axis=1))
     warnings = check_submission(run.submission, len(dataset.test), dataset.train.labels)
     clock.lap("submission")
-    registry.finish(folders, run, scores, clock.laps)
+    registry.finish(folders, run, scores, clock.laps, list(members) if len(members) < planned else None)
     print(summary(folders, run, scores, warnings))
 
 
@@ -157,6 +165,9 @@ def summary(folders: Folders, run: Run, scores: dict, warnings: list[str]) -> st
         f"  single members (mean)  {scores['members']['accuracy']:.5f}",
         f"Predicted leaderboard    {board['score']:.5f}  ({board['low']:.5f} – {board['high']:.5f})",
     ]
+    if part := registry.part_of(scores):
+        lines[1:1] = [f"Trained                  {part}, who judge {oof['rows']} training rows",
+                      "                         (the same command with more MINUTES, or none, goes on)"]  # fmt: skip
     if "true_accuracy" in scores:
         lines.append(f"True accuracy            {scores['true_accuracy']:.5f}  (test labels, which no member saw)")
     lines += [f"Warning: {warning}" for warning in warnings]

@@ -210,6 +210,8 @@ def test_a_loss_that_is_no_number_fails_from_both_seeds(few):
 
 def test_the_members_that_did_not_fail_are_kept(folders, few):
     class Engine:
+        jobs = 1
+
         def each(self, work, members, tell):
             yield members[0].name, CompetitionError("a member must learn.")
             yield members[1].name, replace(RESULT, facts=RESULT.facts | {"failed_before": [], "seconds": 1.0})

@@ -18,7 +18,7 @@ class Answer:
 
     Attributes:
         out_of_fold: float32 array (2, n_train, 10), each row averaged over the members that were asked about
-            it, none of which saw it; NaN where none was asked, as random splits may leave rows.
+            it, none of which saw it; NaN where none was asked, as random splits or too short a time may leave rows.
         test: float32 array (2, n_test, 10), averaged over all members.
         variant: which of the two the recipe submits.
         groups: what the average is made of.
@@ -30,25 +30,35 @@ class Answer:
     groups: list[Group]
 
 
-def combine(config: Config, train: Digits, results: list[MemberResult]) -> Answer:
-    """Average the members' probabilities."""
-    members = plan_members(config, train.labels)
+def combine(config: Config, train: Digits, results: dict[str, MemberResult]) -> Answer:
+    """Average the members' probabilities.
+
+    Args:
+        results: by name, of the members of the plan or a part of them.
+    """
+    members = [member for member in plan_members(config, train.labels) if member.name in results]
     asked = seen_by(members, len(train))
     out_of_fold = np.where(asked[:, None], np.zeros((2, len(train), 10)), np.nan)
-    for member, result in zip(members, results, strict=True):
+    for member in members:
+        result = results[member.name]
         out_of_fold[:, member.out_of_fold_rows] += result.out_of_fold / asked[member.out_of_fold_rows, None].astype(
             np.float32
         )
     return Answer(
         out_of_fold=out_of_fold.astype(np.float32),
-        test=np.mean([result.test for result in results], axis=0, dtype=np.float64).astype(np.float32),
+        test=np.mean([results[member.name].test for member in members], axis=0, dtype=np.float64).astype(np.float32),
         variant=config.variant,
-        groups=exchangeable(config, members, np.stack([result.test[config.variant] for result in results])),
+        groups=exchangeable(config, members, np.stack([results[one.name].test[config.variant] for one in members])),
     )
 
 
-def score(labels, answer: Answer, results: list[MemberResult]) -> dict:
-    """The two scores of a run, never mixed up: out-of-fold, and predicted for the leaderboard."""
+def score(labels, answer: Answer, results: list[MemberResult], planned: int) -> dict:
+    """The two scores of a run, never mixed up: out-of-fold, and predicted for the leaderboard.
+
+    Args:
+        results: of the members that the answer averages.
+        planned: how many members were meant to be.
+    """
     rows = scoring.judged(answer.out_of_fold[0])
     labels, plain, chosen = labels[rows], answer.out_of_fold[0, rows], answer.out_of_fold[answer.variant, rows]
     accuracy = scoring.accuracy(labels, chosen)
@@ -68,5 +78,6 @@ def score(labels, answer: Answer, results: list[MemberResult]) -> dict:
         "members": {
             "accuracy": float(np.mean([result.facts["accuracy"] for result in results])),
             "each": [result.facts["accuracy"] for result in results],
+            "planned": planned,
         },
     }

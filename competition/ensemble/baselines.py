@@ -106,7 +106,7 @@ def _trained(
     config = choose_config(name, dataset.source, settings)
     identity = manifest_of(config, dataset, setup)["identity"]
     for run in list_runs(place):
-        if run.complete and fits(run.manifest["identity"], identity):
+        if run.whole and fits(run.manifest["identity"], identity):
             return run
     print(f"\n{name}, {config.folds} folds" if config.folds > 1 else f"\n{name}, one split")
     return train(place, setup, name, settings, source, jobs)

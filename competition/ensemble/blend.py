@@ -8,7 +8,7 @@ from competition.config import Config
 from competition.data.dataset import Dataset
 from competition.ensemble import scoring
 from competition.ensemble.answer import Answer, combine
-from competition.ensemble.folds import plan_members
+from competition.ensemble.folds import member_settings, members_of, plan_members
 from competition.ensemble.members import load_members
 from competition.errors import CompetitionError
 from competition.runs.result import PROVENANCE, MemberResult
@@ -23,13 +23,13 @@ class Blend:
         config: that of a run whose members they all are.
         manifest: the first run's, with all that provenance asks of each.
         answer: their mean.
-        results: of all their members.
+        results: of all their members, as `run/member`.
     """
 
     config: Config
     manifest: dict
     answer: Answer
-    results: list[MemberResult]
+    results: dict[str, MemberResult]
 
 
 def blend(parents: list[Run], dataset: Dataset) -> Blend:
@@ -58,7 +58,9 @@ def blend(parents: list[Run], dataset: Dataset) -> Blend:
     )
     if not len(scoring.judged(answer.out_of_fold[0])):
         raise _refusal("runs that were asked about other rows each", "runs that were trained with folds")
-    return Blend(config, _manifest(parents), answer, [result for members in results for result in members])
+    together = zip(parents, results, strict=True)
+    named = {f"{parent.name}/{name}": result for parent, members in together for name, result in members.items()}
+    return Blend(config, _manifest(parents), answer, named)
 
 
 def _check(parents: list[Run]) -> None:
@@ -71,13 +73,15 @@ def _check(parents: list[Run]) -> None:
             raise _refusal(f"{parents[0].name} and {parent.name}, on other data", "choose runs of one source")
 
 
-def _members(run: Run, dataset: Dataset) -> list[MemberResult]:
-    """All members, each checked to be whole and of the run's own plan and data."""
-    results = load_members(run, plan_members(run.config, dataset.train.labels), len(dataset.test))
+def _members(run: Run, dataset: Dataset) -> dict[str, MemberResult]:
+    """All members behind the run's answer, each checked to be whole and of the run's own plan and data."""
+    names = members_of(run)
+    members = [member for member in plan_members(run.config, dataset.train.labels) if member.name in names]
+    results = load_members(run, members, len(dataset.test))
     missing = [name for name, result in results.items() if result is None]
     if missing:
         raise _refusal(f"{run.name}, of which {missing[0]} is missing", "another run, or `make train`")
-    return list(results.values())
+    return results
 
 
 def _manifest(parents: list[Run]) -> dict:
@@ -92,6 +96,7 @@ def _manifest(parents: list[Run]) -> dict:
             "members": {
                 name: {key: facts[key] for key in PROVENANCE if key in facts}
                 for name, facts in parent.member_facts().items()
+                if name in members_of(parent) or name not in member_settings(parent.config)  # not what came later
             },
         }
         for parent in parents

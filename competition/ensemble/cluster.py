@@ -58,6 +58,7 @@ class Cluster:
         for logger in ("distributed", "distributed.client", "distributed.core", "tornado.application"):
             logging.getLogger(logger).setLevel(logging.CRITICAL)  # what matters is said here in a line
         self.client = self._connected()
+        self.jobs = max(1, len(self.client.nthreads()))
 
     def settle(self, setup: Setup, members: int) -> Setup:
         """One thread a member, where the setup leaves that open: workers are started one a core."""
@@ -120,6 +121,7 @@ class Cluster:
                     tqdm.write(f"Worker {address} is gone: {member.name} starts again on another one.")
             held = {address: data for address, data in held.items() if address in present}
             self.refused &= present
+            self.jobs = max(1, len(present - self.refused))
             fit = (fit & present) | self._fitting(present - held.keys() - self.refused - fit)
             if fit:  # one a round, so that the first begin while the others get it
                 address = fit.pop()

@@ -22,7 +22,13 @@ Work = Callable[[Any, Tell], Any]  # trains one member
 
 
 class Engine(Protocol):
-    """A place where members run. Which one it is changes nothing of the answer, but for the threads of each."""
+    """A place where members run. Which one it is changes nothing of the answer, but for the threads of each.
+
+    Attributes:
+        jobs: how many members train side by side; known once `settle` was called.
+    """
+
+    jobs: int | None
 
     def settle(self, setup: Setup, members: int) -> Setup:
         """Decide how many train at once, of so many that could; the setup with threads, where it leaves them open."""

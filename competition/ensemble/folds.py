@@ -7,9 +7,11 @@ from competition.config import Config
 from competition.data.digits import Digits
 from competition.data.facts import REAL
 from competition.ensemble.scoring import Group
+from competition.errors import CompetitionError
 from competition.network.member import Member, seed_of
 from competition.runs import files
 from competition.runs.folders import KEPT_OUT
+from competition.runs.run import Run
 
 KEPT_OUT_SEED = 6000
 
@@ -45,15 +47,38 @@ def exchangeable(config: Config, members: list[Member], said) -> list[Group]:
     of the test rows: one group, whose parts are the means of each fold's members. Random splits are one group.
 
     Args:
-        members: the whole plan.
+        members: of the plan, or a part of it.
         said: float array (members, n, 10), what each of them says of some rows.
     """
     if config.folds == 1:
         return [Group(1.0, mean_seen_by(seen_by(members)), said)]
-    repeats = said.reshape(config.repeats, config.folds, *said.shape[1:])
+    repeats, folds = np.array([member.name.split("-") for member in members]).T
     if config.teachers:
-        return [Group(1.0, 1.0, repeats.mean(axis=0))]
-    return [Group(1 / config.repeats, 1.0, repeat) for repeat in repeats]
+        return [Group(1.0, 1.0, np.stack([said[folds == fold].mean(axis=0) for fold in np.unique(folds)]))]
+    asked, groups = seen_by(members), []
+    for repeat in dict.fromkeys(repeats):
+        own = repeats == repeat
+        share = np.mean(own)
+        rows = np.concatenate([member.out_of_fold_rows for member, its in zip(members, own, strict=True) if its])
+        # Of an out-of-fold prediction's variance, what this repeat's members bring: 1 / repeats² where all are there.
+        brought = np.sum(1 / asked[rows] ** 2) / np.sum(asked > 0)
+        groups.append(Group(float(share), float(share**2 / brought), said[own]))
+    return groups
+
+
+def members_of(run: Run) -> dict[str, Config]:
+    """The names of the members that a complete run's answer averages, in the order of the plan, and their settings.
+
+    Raises:
+        CompetitionError: it names none of its plan.
+    """
+    settings, part = member_settings(run.config), run.part
+    names = {name: its for name, its in settings.items() if part is None or name in part}
+    if not names:
+        raise CompetitionError(
+            f"{run.path}/done.json must name members of the run. Received: {part}. Next: `make train`."
+        )
+    return names
 
 
 def member_settings(config: Config) -> dict[str, Config]:

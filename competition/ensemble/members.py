@@ -8,6 +8,7 @@ import numpy as np
 
 from competition.config import Config
 from competition.data.digits import Digits, content_hash
+from competition.ensemble.budget import Budget, Pace
 from competition.ensemble.engines import Engine, Processes
 from competition.ensemble.folds import plan_members
 from competition.ensemble.messages import Tell
@@ -120,51 +121,73 @@ def settle(run: Run, config: Config, setup: Setup, engine: Engine) -> Setup:
 
 
 def train_members(
-    run: Run, config: Config, setup: Setup, train: Digits, test: Digits, engine: Engine, tensorboard: bool = False
-) -> list:
+    run: Run,
+    config: Config,
+    setup: Setup,
+    train: Digits,
+    test: Digits,
+    engine: Engine,
+    tensorboard: bool = False,
+    budget: Budget | None = None,
+) -> dict[str, MemberResult]:
     """Train the members that the run does not hold yet, and keep each as it finishes.
 
     Args:
         engine: where they run.
         tensorboard: whether Keras also writes TensorBoard logs, into the run's folder tensorboard/.
+        budget: what they may take; None: as long as they need. At least one is trained.
 
     Returns:
-        The results of all members, in the order of the plan.
+        The results by name, in the order of the plan: of all members, or of as many as fitted into the budget. None
+        of them learned from a part of its teachers.
 
     Raises:
         CompetitionError: a member failed; the others are trained and kept all the same, but for those that learn
-            from such as failed.
+            from such as failed, and those that a budget would have let begin later.
     """
     members = plan_members(config, train.labels)
     results = load_members(run, members, len(test))
     trainer = Trainer(setup, train, test, run.path / "tensorboard" if tensorboard else None)
     first = config.teachers * config.folds
     rows = {
-        member.name: len(member.train_rows) + len(test) * (0 < first <= number)
-        for number, member in enumerate(members)
-        if results[member.name] is None
+        member.name: len(member.train_rows) + len(test) * (0 < first <= number) for number, member in enumerate(members)
     }
-    progress = Progress(rows, len(members) - len(rows), config.epochs)
+    took = {name: result.facts["seconds"] for name, result in results.items() if result}
+    budget = budget or Budget()
+    progress = Progress({name: rows[name] for name in rows if name not in took}, len(took), config.epochs, budget.left)
+    pace = Pace(budget, rows, config.epochs, took, progress.say)
+
+    def tell(name: str, logs: dict) -> None:
+        progress.epoch(name, logs)
+        pace.epoch(name)
+
+    def train_wave(wave: list[Member]) -> None:
+        failed = []
+        for name, result in engine.each(trainer, wave, tell):
+            if isinstance(result, CompetitionError):
+                failed.append(result)
+                continue
+            for before in result.facts["failed_before"]:
+                progress.say(f"{name} started again from another seed. Received: {before['failure']}.")
+            run.store_member(name, result)
+            results[name] = result
+            pace.member(name, result.facts["seconds"])
+            progress.member(name, result.facts, _accuracy_so_far(members, results))
+        if failed:
+            raise failed[0]
+
     try:
         for stage, teachers in ((members[:first], []), (members[first:], members[:first])):
-            missing = [taught(member, teachers, results) for member in stage if results[member.name] is None]
-            if not missing:
-                continue
-            failed = []
-            for name, result in engine.each(trainer, missing, progress.epoch):
-                if isinstance(result, CompetitionError):
-                    failed.append(result)
-                    continue
-                for before in result.facts["failed_before"]:
-                    progress.say(f"{name} started again from another seed. Received: {before['failure']}.")
-                run.store_member(name, result)
-                results[name] = result
-                progress.member(name, result.facts, _accuracy_so_far(members, results))
-            if failed:
-                raise failed[0]
+            missing = [member for member in stage if results[member.name] is None]
+            while missing and all(results[teacher.name] for teacher in teachers):
+                number = pace.next([member.name for member in missing], engine.jobs)
+                if not number:
+                    break
+                train_wave([taught(member, teachers, results) for member in missing[:number]])
+                del missing[:number]
     finally:
         progress.close()
-    return [results[member.name] for member in members]
+    return {name: result for name, result in results.items() if result}
 
 
 def load_members(run: Run, members: list[Member], test_rows: int) -> dict[str, MemberResult | None]:

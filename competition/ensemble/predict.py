@@ -9,7 +9,7 @@ import numpy as np
 from competition.data.dataset import load_dataset_of
 from competition.data.digits import read_digits
 from competition.data.pictures import read_picture
-from competition.ensemble.folds import member_settings
+from competition.ensemble.folds import member_settings, members_of
 from competition.ensemble.neighbours import RARE, Neighbours
 from competition.ensemble.scoring import judged
 from competition.errors import CompetitionError, one_line
@@ -81,10 +81,9 @@ class Ensemble:
     """
 
     def __init__(self, run: Run):
-        parents = [Run(run.path.parent / Path(parent["run"]).name) for parent in run.manifest.get("parents", [])]
-        self._parts = [_side_by_side(one) for one in parents or [run]]
-        self.members = [f"{one.name}/{name}" if parents else name
-                        for one in parents or [run] for name in member_settings(one.config)]  # fmt: skip
+        asked = _asked(run)
+        self._parts = [_side_by_side(one, names) for one, names in asked]
+        self.members = [name if one is run else f"{one.name}/{name}" for one, names in asked for name in names]
 
     def ask(self, images) -> tuple[np.ndarray, np.ndarray]:
         """What the whole ensemble says, and each of its members.
@@ -106,16 +105,27 @@ def probabilities_of(run: Run, images) -> np.ndarray:
     return Ensemble(run).ask(images)[0]
 
 
-def _side_by_side(run: Run) -> tuple[SideBySide, list]:
-    """The members of one run, as one network, and the views that they are asked about."""
+def _asked(run: Run) -> list[tuple[Run, list[str]]]:
+    """The run, or a blend's parents, and which of their members: of parents those of then, as they may have gone on."""
+    parents = [(Run(run.path.parent / Path(told["run"]).name), told) for told in run.manifest.get("parents", [])]
+    asked = [(one, [name for name in member_settings(one.config) if name in told["members"]]) for one, told in parents]
+    for one, names in asked:
+        if not names:
+            raise CompetitionError(
+                f"{run.path}/manifest.json must name members of {one.name}. Received: none. Next: `make blend`."
+            )
+    return asked or [(run, list(members_of(run)))]
+
+
+def _side_by_side(run: Run, names: list[str]) -> tuple[SideBySide, list]:
+    """Those members of one run, as one network, and the views that they are asked about."""
     precision = run.manifest["identity"]["precision"]
     if precision not in PRECISIONS:
         raise CompetitionError(
             f"{run.path}/manifest.json must name a precision. Received: {precision}. Next: `make train NEW=1`."
         )
     prepare(choose_setup(precision), seed=0)
-    members = [load_model(run, name) for name in member_settings(run.config)]
-    return SideBySide(members), tta_views(run.config) or [np.asarray]
+    return SideBySide([load_model(run, name) for name in names]), tta_views(run.config) or [np.asarray]
 
 
 def _ask(network: SideBySide, views: list, images) -> np.ndarray:
@@ -168,8 +178,8 @@ def export_model(run: Run, suffix: str = ".keras") -> Path:
     Returns:
         The file.
     """
-    prepare(Setup("float32", False, 0), seed=0)
-    best = max(member_settings(run.config), key=lambda name: _slice_score(run, name))
+    prepare(Setup("float32", False, 1), seed=0)  # one thread, as members: all of them change the process
+    best = max(members_of(run), key=lambda name: _slice_score(run, name))
     return write_model(load_model(run, best), run.path / f"model{suffix}")
 
 

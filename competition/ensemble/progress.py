@@ -1,8 +1,10 @@
 """One live line while members train; plain lines where the output is no terminal, one a minute at least."""
 
+import math
 import sys
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 
 from tqdm import tqdm
@@ -17,11 +19,12 @@ class Progress:
         rows: of the run's members that are not finished yet, by name: how many an epoch has.
         done: how many others are finished already.
         epochs: of one member, at most.
+        left: seconds after which no member begins.
     """
 
-    def __init__(self, rows: dict[str, int], done: int, epochs: int):
+    def __init__(self, rows: dict[str, int], done: int, epochs: int, left: Callable[[], float] = lambda: math.inf):
         members = self.members = done + len(rows)
-        self.rows, self.done, self.epochs = rows, done, epochs
+        self.rows, self.done, self.epochs, self.left = rows, done, epochs, left
         self.seen: dict[str, int] = {}
         self.started = time.monotonic()
         self.bar = tqdm(
@@ -77,5 +80,5 @@ class Progress:
         if self.done == self.members or not finished:
             return ""
         ahead = self.epochs * sum(self.rows.values()) - finished
-        seconds = (time.monotonic() - self.started) / finished * ahead
+        seconds = max(0, min(self.left(), (time.monotonic() - self.started) / finished * ahead))
         return f"; about {tqdm.format_interval(int(seconds))} left"

@@ -19,7 +19,8 @@ class Group:
 
     Attributes:
         share: of the group in the average of all, 0…1.
-        seen_by: how many of its members an out-of-fold prediction averages, in the mean.
+        seen_by: how many of its members an out-of-fold prediction averages, in the mean; where predictions average
+            other shares of the groups than the whole does, as many as bring them the same variance.
         said: what each of them says of the test rows, float array (members, n_test, 10).
     """
 
@@ -197,16 +198,16 @@ def predict_growth(labels, out_of_fold, groups: list[Group]) -> np.ndarray:
     """The accuracy that averages of 1, 2, … members of each group would have, as `predict_leaderboard` predicts it.
 
     Args:
-        labels, out_of_fold, groups: as there, with groups of one size.
+        labels, out_of_fold, groups: as there.
 
     Returns:
-        float array (members of a group,).
+        float array (members of the largest group,); smaller ones average all that they have.
     """
-    numbers = np.arange(1, len(groups[0].said) + 1)
+    numbers = np.arange(1, max(len(group.said) for group in groups) + 1)
     gain = np.zeros(len(numbers))
     for group in groups:
         variance = spread(group.said) if len(group.said) > 1 else 0.0
-        gain += group.share**2 * variance * (1 / group.seen_by - 1 / numbers)
+        gain += group.share**2 * variance * (1 / group.seen_by - 1 / np.minimum(numbers, len(group.said)))
     gain /= max(brier(labels, out_of_fold), 1e-12)
     return 1 - (1 - accuracy(labels, out_of_fold)) * np.maximum(0, 1 - gain)
 

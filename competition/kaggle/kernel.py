@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 
 from competition.config import choose_config
 from competition.data.facts import COMPETITION
+from competition.ensemble.budget import Budget
 from competition.errors import CompetitionError
 from competition.kaggle.notebook import as_notebook, as_script, fill
 from competition.runs import files
@@ -24,7 +25,9 @@ LARGEST = 1_000_000  # bytes of source that Kaggle takes in one kernel
 CODE_FILES = {"notebook": "kernel.ipynb", "script": "kernel.py"}
 
 
-def pack(folder: Path, owner: str, recipe: str, settings: dict, kind: str = "notebook") -> Path:
+def pack(
+    folder: Path, owner: str, recipe: str, settings: dict, kind: str = "notebook", minutes: float | None = None
+) -> Path:
     """Write a kernel and its kernel-metadata.json.
 
     Args:
@@ -33,12 +36,13 @@ def pack(folder: Path, owner: str, recipe: str, settings: dict, kind: str = "not
         recipe: a name in RECIPES.
         settings: fields of Config that differ from the recipe's; None leaves the recipe's.
         kind: `notebook` or `script`.
+        minutes: that it trains; None: what Kaggle's limit leaves.
 
     Returns:
         The folder.
 
     Raises:
-        CompetitionError: a setting is out of range, the user name is none, or the kernel is too large.
+        CompetitionError: a setting or `minutes` is out of range, the user name is none, or the kernel is too large.
     """
     if not re.fullmatch(r"[A-Za-z0-9-]+", owner):
         raise CompetitionError(
@@ -46,7 +50,8 @@ def pack(folder: Path, owner: str, recipe: str, settings: dict, kind: str = "not
         )
     settings = {name: value for name, value in settings.items() if value is not None}
     choose_config(recipe, "kaggle", settings)
-    cells = fill(PACKED=packed_package(), RECIPE=recipe, SETTINGS=settings)
+    limit = {} if minutes is None else {"MINUTES": Budget(minutes).minutes}
+    cells = fill(PACKED=packed_package(), RECIPE=recipe, SETTINGS=settings, **limit)
     content = as_notebook(cells) if kind == "notebook" else as_script(cells)
     # The command line sends a notebook as ASCII JSON on one line.
     size = len(json.dumps(json.loads(content))) if kind == "notebook" else len(content.encode())

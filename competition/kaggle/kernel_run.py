@@ -131,10 +131,11 @@ def _checked(inside: Folders, pushed: Pushed) -> Run:
         raise _refusal(pushed, f"{run.name}, no run's name") from None
     if began < pushed.time - CLOCKS:
         raise _refusal(pushed, f"{run.name}, made by an older version of the kernel")
-    members = sorted((run.path / "members").glob("*"))
-    damaged = [member.name for member in members if run.load_member(member.name) is None]
-    if damaged or len(members) < run.config.members:
-        raise _refusal(pushed, f"{len(members) - len(damaged)} whole members of {run.config.members}")
+    members = [path.name for path in (run.path / "members").glob("*") if path.name in (run.part or [path.name])]
+    whole = sum(run.load_member(name) is not None for name in members)
+    wanted = len(run.part or ()) or run.config.members
+    if whole < max(wanted, len(members)):
+        raise _refusal(pushed, f"{whole} whole members of {wanted}")
     sums = [files.sha256_of(path) for path in (run.submission, inside.input / "submission.csv") if path.exists()]
     if sums != [run.read_json("done.json").get("sha256")] * 2:
         raise _refusal(pushed, "another submission.csv than the run's")

@@ -25,8 +25,10 @@ def row_of_run(folders: Folders, run: Run) -> tuple[dict, Path]:
     if len(data) != 2 or not set(data) <= known:
         raise _other_data(run.name, "whose manifest names other data")
     members = run.member_facts()
-    if len(members) < run.config.members:
-        raise _other_data(run.name, f"of which {len(members)} of {run.config.members} members are there")
+    wanted = len(run.part or ()) or run.config.members
+    found = members.keys() & (run.part or members)
+    if len(found) < wanted:
+        raise _other_data(run.name, f"of which {len(found)} of {wanted} members are there")
     for member, facts in members.items():
         sources = {facts.get("data_source"), facts.get("test_source", facts.get("data_source"))}
         if sources != {REAL} or not {facts.get("data_sha256"), facts.get("test_sha256", data[1])} <= known:

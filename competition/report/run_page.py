@@ -12,7 +12,7 @@ from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 from competition.config import Config
 from competition.data.dataset import Dataset
 from competition.ensemble import scoring
-from competition.ensemble.folds import Member, exchangeable, plan_members
+from competition.ensemble.folds import Member, exchangeable, members_of, plan_members
 from competition.errors import CompetitionError
 from competition.kaggle.submission import check_submission
 from competition.network.augmentation import Augmenter
@@ -41,11 +41,11 @@ def make_report(folders: Folders, run: Run, dataset: Dataset) -> Path:
     variant = config.variant
     out_of_fold, test = run.probabilities(len(dataset.train), len(dataset.test))
     test = test[variant]
-    # Random splits leave rows that no member was asked about; those are no part of any figure.
+    # Random splits, or a time that ran out, leave rows that no member was asked about: no part of any figure.
     rows = scoring.judged(out_of_fold[0])
     labels, out_of_fold = dataset.train.labels[rows], out_of_fold[:, rows]
     probabilities = out_of_fold[variant]
-    members = plan_members(config, dataset.train.labels)
+    members = [member for member in plan_members(config, dataset.train.labels) if member.name in members_of(run)]
     results = [run.load_member(member.name) for member in members]
     if any(r is None or (r.out_of_fold.shape[1], r.test.shape[1]) != (len(member.out_of_fold_rows), len(dataset.test))
            for r, member in zip(results, members, strict=True)):  # fmt: skip
@@ -55,6 +55,8 @@ def make_report(folders: Folders, run: Run, dataset: Dataset) -> Path:
     kept = [result.facts["kept_epoch"] for result in results]
     test_members = np.stack([result.test[variant] for result in results])
     errors = _errors(dataset, rows, probabilities)
+    counts = Counter(member.name.split("-")[0] for member in members)
+    rounds = [repeat for repeat, count in counts.items() if count == config.folds > 1]  # all rows are asked about there
     drawn = {
         "accuracy": figures.curves(histories, kept, "accuracy"),
         "loss": figures.curves(histories, kept, "loss"),
@@ -62,7 +64,7 @@ def make_report(folders: Folders, run: Run, dataset: Dataset) -> Path:
         "reliability": figures.reliability(scoring.calibration(labels, probabilities)),
         "classes": figures.class_shares(dataset.train.labels, test.argmax(1)),
         "ink": figures.ink_shares(dataset.train.images, dataset.test.images),
-        "growth": figures.growth(*_growth(config, labels, probabilities, members, results, variant, test_members)),
+        "growth": figures.growth(*_growth(config, labels, probabilities, members, results, rounds, test_members)),
     }
     sheets = _sheets(config, dataset)
     for name, figure in drawn.items():
@@ -76,6 +78,8 @@ def make_report(folders: Folders, run: Run, dataset: Dataset) -> Path:
         config=config,
         scores=run.scores,
         manifest=run.manifest,
+        train_rows=len(dataset.train),
+        rounds=len(rounds),
         seconds=sum(run.manifest.get("seconds", {}).values()),
         row=registry.find(folders, run) or {},
         invalid=_invalid(run, dataset),
@@ -164,20 +168,23 @@ def _suspects(run: Run, dataset: Dataset, rows, probabilities) -> dict | None:
     }
 
 
-def _growth(config: Config, labels, probabilities, members: list[Member], results, variant, test_members):
+def _growth(config: Config, labels, probabilities, members: list[Member], results, rounds, test_members):
     """The measured and the predicted points of the growth figure."""
-    if config.folds > 1:
-        repeats = np.zeros((config.repeats, len(labels), 10), np.float32)
-        for i, (member, result) in enumerate(zip(members, results, strict=True)):
-            repeats[i // config.folds, member.out_of_fold_rows] = result.out_of_fold[variant]
-        measured = scoring.growth(labels, repeats)
+    if rounds:
+        repeats = {repeat: np.zeros((len(labels), 10), np.float32) for repeat in rounds}
+        for member, result in zip(members, results, strict=True):
+            if (repeat := member.name.split("-")[0]) in rounds:
+                repeats[repeat][member.out_of_fold_rows] = result.out_of_fold[config.variant]
+        measured = scoring.growth(labels, list(repeats.values()))
     else:  # no row was asked about by every random split
         measured = [{"members": 1, "accuracy": np.mean([result.facts["accuracy"] for result in results])}]
-    predicted = scoring.predict_growth(labels, probabilities, exchangeable(config, members, test_members))
-    step = len(members) // len(predicted)  # members that a further one of each group brings
+    groups = exchangeable(config, members, test_members)
+    predicted = scoring.predict_growth(labels, probabilities, groups)
+    sizes = np.array([len(group.said) for group in groups])
+    averaged = np.minimum(np.arange(1, len(predicted) + 1)[:, None], sizes).sum(axis=1)
     return (
         ([row["members"] for row in measured], [row["accuracy"] for row in measured]),
-        (step * np.arange(1, len(predicted) + 1), predicted),
+        (averaged * len(members) / sizes.sum(), predicted),  # with teachers, a part of a group is of several members
     )
 
 

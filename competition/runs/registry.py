@@ -13,33 +13,41 @@ COLUMNS = (
     "predicted_low", "predicted_high", "leaderboard", "true_accuracy", "seconds", "hardware", "sha256",
     "submission", "submitted", "status",
 )  # fmt: skip
+KAGGLES = ("leaderboard", "submission", "submitted", "status")  # those that Kaggle fills in
 NUMBERS = ("oof_accuracy", "predicted", "predicted_low", "predicted_high", "leaderboard", "true_accuracy", "seconds")
 
 
-def finish(folders: Folders, run: Run, scores: dict, seconds: dict[str, float]) -> None:
+def finish(folders: Folders, run: Run, scores: dict, seconds: dict[str, float], part: list[str] | None = None) -> None:
     """Complete a run: seconds into its manifest, its row into history.csv, done.json last.
 
+    Where an earlier answer of the run was sent, that row stays, with the first digits of its file's sha256 in its name.
+
     Args:
-        seconds: of each stage; those of an earlier, interrupted part are added.
+        seconds: of each stage; those of an earlier part of the run are added.
+        part: the members behind the answer where they are not all of the plan.
     """
     manifest = run.manifest
     before = manifest.get("seconds", {})
     manifest["seconds"] = {stage: round(before.get(stage, 0) + spent, 1) for stage, spent in seconds.items()}
     run.write_json("manifest.json", manifest)
-    row = row_of(run, scores)
+    row, earlier = row_of(run, scores), find(folders, run)
+    if earlier and earlier["sha256"] == row["sha256"]:
+        row |= {column: earlier[column] for column in KAGGLES}
+    elif earlier and earlier["submission"]:
+        add(folders, earlier | {"run": f"{run.name}-{earlier['sha256'][:8]}"})
     add(folders, row)
     if folders.published and manifest["source"] not in MNIST:  # Kaggle's own button would send it
         files.write(folders.published, run.submission.read_bytes())
-    run.write_json("done.json", {"sha256": row["sha256"]})
+    run.write_json("done.json", {"sha256": row["sha256"], **({} if part is None else {"members": part})})
 
 
 def row_of(run: Run, scores: dict) -> dict:
-    """What history.csv says of a run before it is sent: its COLUMNS, but those that Kaggle fills in."""
-    oof, board, manifest = scores["out_of_fold"], scores["leaderboard"], run.manifest
+    """What history.csv says of a run before it is sent: its COLUMNS, but for KAGGLES."""
+    oof, board, manifest, part = scores["out_of_fold"], scores["leaderboard"], run.manifest, part_of(scores)
     return {
         **dict.fromkeys(COLUMNS, ""),
         "run": run.name,
-        "recipe": run.config.recipe,
+        "recipe": run.config.recipe + (f" ({part})" if part else ""),
         "source": manifest["source"],
         "oof_accuracy": f"{oof['accuracy']:.5f}",
         "oof_low": f"{oof['low']:.5f}",
@@ -53,6 +61,13 @@ def row_of(run: Run, scores: dict) -> dict:
         "hardware": manifest["hardware"],
         "sha256": files.sha256_of(run.submission),
     }
+
+
+def part_of(scores: dict) -> str:
+    """How many members there are of those that were planned, in words; empty where it is all of them."""
+    trained = len(scores["members"].get("each", []))
+    planned = scores["members"].get("planned", trained)
+    return f"{trained} of {planned} members" if trained < planned else ""
 
 
 def add(folders: Folders, row: dict) -> None:

@@ -1,4 +1,7 @@
-"""Which run goes on: the newest unfinished one of the same, or a new one; a run is one process's at a time."""
+"""Which run goes on: the newest unfinished one of the same, or a new one; a run is one process's at a time.
+
+Unfinished is also a complete run whose time ran out before all its members were trained.
+"""
 
 import time
 
@@ -30,7 +33,7 @@ def open_run(folders: Folders, config: Config, manifest: dict, new: bool = False
         files.sweep(run.path)
         manifest = manifest | {"identity": run.manifest["identity"]}
     run.write_json("config.json", settings_of(config))  # again: it may have been damaged meanwhile
-    run.write_json("manifest.json", manifest)
+    run.write_json("manifest.json", {**manifest, "seconds": run.manifest.get("seconds", {})})
     return run
 
 
@@ -44,14 +47,14 @@ def _unfinished(folders: Folders, identity: dict) -> Run | None:
     other = None
     for run in reversed(list_runs(folders)):
         try:
-            if run.complete or not run.manifest or "parents" in run.manifest:  # a blend begins anew
+            if run.whole or not run.manifest or "parents" in run.manifest:  # a blend begins anew
                 continue
             before = run.manifest["identity"]
         except CompetitionError as error:
             print(f"Left alone: {error}")
             continue
         if not fits(before, identity):
-            other = other or (run, before)
+            other = other or (None if run.complete else (run, before))
             continue
         lock = files.claim(run.path / LOCK)
         if lock is None:

@@ -5,6 +5,9 @@
       members/<name>/                       see `result`
       probabilities.npz  scores.json  submission.csv  then done.json: the run is complete
 
+A run whose time ran out is complete as well: done.json then names the members behind its answer. It may go on, and
+stays complete, with the answer that it has, until a better one is written.
+
 Somebody else may have made the folder. Arrays are read with allow_pickle=False and models are rebuilt from the
 config, so opening a run executes nothing from it; what is read has the form that its readers count on.
 """
@@ -45,6 +48,16 @@ class Run:
     def complete(self) -> bool:
         """Whether the run came to its end."""
         return (self.path / "done.json").is_file()
+
+    @property
+    def part(self) -> list[str] | None:
+        """The members behind the answer of a complete run whose time ran out before all were trained; else None."""
+        return self.read_json("done.json", schema.DONE).get("members") if self.complete else None
+
+    @property
+    def whole(self) -> bool:
+        """Whether the run is complete, with all members of its plan."""
+        return self.complete and self.part is None
 
     @property
     def submission(self) -> Path:
@@ -129,6 +142,10 @@ class Run:
             raise CompetitionError(
                 f"{self.path / name} must hold arrays. Received: {error}. Next: `make train` repairs the run."
             ) from None
+
+    def withdraw(self) -> None:
+        """Take back that the run is complete: its answer is written anew."""
+        (self.path / "done.json").unlink(missing_ok=True)
 
     def store_member(self, name: str, result: MemberResult) -> None:
         """Write a finished member."""

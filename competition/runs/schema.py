@@ -24,9 +24,10 @@ MANIFEST = _object(
 SCORES = _object(
     out_of_fold=_object(accuracy=float, low=float, high=float, log_loss=float, errors=int),
     leaderboard=_object(score=float, low=float, high=float),
-    members=_object(accuracy=float),
+    members=_object(accuracy=float, each=(list, []), planned=(int, 0)),
     true_accuracy=(float, 0.0),
 )
+DONE = _object(sha256=str, members=(list[str], []))  # named where they are not all of the plan
 MEMBER = _object(sha256=dict[str, str], data_sha256=str, accuracy=float, seconds=float, epochs=int, kept_epoch=int)
 
 

@@ -24,6 +24,8 @@ SETTINGS = Config(folds=2, repeats=3, teachers=2)
 class Engine:
     """In place of training: each member says something of its own; `taught` keeps the test labels that it got."""
 
+    jobs = 1
+
     def __init__(self):
         self.taught = {}
 
@@ -51,8 +53,7 @@ def train(tmp_path, few):
     run = open_run(Folders(tmp_path, tmp_path), SETTINGS, manifest)
 
     def start(engine):
-        results = train_members(run, SETTINGS, Setup("float32", False, 1), few, few, engine)
-        return dict(zip([member.name for member in plan_members(SETTINGS, few.labels)], results, strict=True))
+        return train_members(run, SETTINGS, Setup("float32", False, 1), few, few, engine)
 
     return start, run
 
@@ -102,16 +103,16 @@ def test_what_repeats_differ_in_promises_no_gain(few):
     config = replace(SETTINGS, teachers=0)
     members = plan_members(config, few.labels)
     sure = np.eye(10, dtype=np.float32)
-    results = [
-        MemberResult(
+    results = {
+        member.name: MemberResult(
             np.tile(sure[int(member.name[6])], (2, len(member.out_of_fold_rows), 1)),
             np.tile(sure[int(member.name[6])], (2, 5, 1)), [], [], {"accuracy": 0.5},
         )
         for member in members
-    ]  # fmt: skip
+    }  # fmt: skip
     answer = combine(config, few, results)
     assert answer.out_of_fold[1, 0] == pytest.approx([0, 1 / 3, 1 / 3, 1 / 3, 0, 0, 0, 0, 0, 0])
-    scores = score(few.labels, answer, results)
+    scores = score(few.labels, answer, list(results.values()), len(results))
     assert scores["leaderboard"]["score"] == pytest.approx(scoring.accuracy(few.labels, answer.out_of_fold[1]))
 
 
@@ -120,11 +121,14 @@ def test_with_teachers_what_falls_is_the_variance_between_folds(few):
     draw = np.random.default_rng(0)
     said = draw.dirichlet(np.full(10, 0.2), (2, 50))
     one, three = (replace(SETTINGS, repeats=repeats, teachers=repeats - 1) for repeats in (1, 3))
-    members = plan_members(three, few.labels)
     labels, out_of_fold = draw.integers(10, size=50), draw.dirichlet(np.full(10, 0.2), 50)
     scores = [
-        scoring.predict_leaderboard(labels, out_of_fold, exchangeable(config, members, np.tile(said, (repeats, 1, 1))))
-        for config, repeats in ((one, 1), (three, 3))
+        scoring.predict_leaderboard(
+            labels,
+            out_of_fold,
+            exchangeable(config, plan_members(config, few.labels), np.tile(said, (config.repeats, 1, 1))),
+        )
+        for config in (one, three)
     ]
     assert scores[0] == pytest.approx(scores[1]) and scores[0]["score"] > scoring.accuracy(labels, out_of_fold)
 

@@ -186,7 +186,7 @@ def test_a_blend_says_the_mean_of_what_its_parents_say(trained):
     folders, run = trained
     images = load_dataset_of(folders, run.manifest).test.images[:5]
     blend = type(run)(folders.submissions / "blend")
-    parents = [{"run": run.name, "members": {}}] * 2
+    parents = [{"run": run.name, "members": run.member_facts()}] * 2
     blend.write_json("manifest.json", {**run.manifest, "parents": parents})
     np.testing.assert_allclose(probabilities_of(blend, images), probabilities_of(run, images))
 

@@ -22,6 +22,7 @@ import pytest
 from competition.errors import CompetitionError
 from competition.kaggle.kernel import pack, packed_package, unpack
 from competition.kaggle.notebook import execute
+from competition.kaggle.session import budget_of
 from competition.kaggle.submission import check_submission
 from competition.runs.folders import PACKAGE, ROOT, SAMPLE, Folders
 from competition.runs.run import find_run, list_runs
@@ -42,7 +43,7 @@ def package_files():
 @pytest.fixture(params=KINDS)
 def packed(request, tmp_path):
     """A packed kernel: (kind, folder, metadata, text of its code file)."""
-    folder = pack(tmp_path / "kernel", "Some-One", "quick", {"epochs": 2, "folds": None}, request.param)
+    folder = pack(tmp_path / "kernel", "Some-One", "quick", {"epochs": 2, "folds": None}, request.param, 2.5)
     metadata = json.loads((folder / "kernel-metadata.json").read_text())
     return request.param, folder, metadata, (folder / metadata["code_file"]).read_text()
 
@@ -66,12 +67,14 @@ def test_the_folder_holds_the_code_and_its_metadata(packed):
         if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "").isupper()
     }
     del values["PACKED"]
-    assert values == {"RECIPE": "quick", "SETTINGS": {"epochs": 2}, "SOURCE": "auto", "FOLDERS": {}, "RUN": None}
+    assert values == {
+        "RECIPE": "quick", "SETTINGS": {"epochs": 2}, "SOURCE": "auto", "FOLDERS": {}, "MINUTES": 2.5, "RUN": None,
+    }  # fmt: skip
 
 
 def test_the_same_package_makes_the_same_bytes(packed, tmp_path):
     kind, folder, metadata, text = packed
-    again = pack(tmp_path / "again", "Some-One", "quick", {"epochs": 2}, kind)
+    again = pack(tmp_path / "again", "Some-One", "quick", {"epochs": 2}, kind, 2.5)
     assert (again / metadata["code_file"]).read_text() == text
     assert (again / "kernel-metadata.json").read_text() == (folder / "kernel-metadata.json").read_text()
     with zipfile.ZipFile(io.BytesIO(base64.b64decode(packed_package()))) as archive:
@@ -120,7 +123,7 @@ def test_it_holds_no_data_credentials_or_paths_of_this_machine(packed, monkeypat
     (tmp_path / "home" / ".kaggle" / "kaggle.json").write_text('{"username": "some-one", "key": "s3cr3t-key"}')
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("KAGGLE_API_TOKEN", "s3cr3t-token")
-    again = pack(tmp_path / "again", "some-one", "quick", {"epochs": 2}, kind)
+    again = pack(tmp_path / "again", "some-one", "quick", {"epochs": 2}, kind, 2.5)
     assert (again / metadata["code_file"]).read_text() == text  # neither changes a byte
     unpack(folder / metadata["code_file"], tmp_path / "out")
     for path in [*folder.iterdir(), *(tmp_path / "out").rglob("*")]:
@@ -149,6 +152,35 @@ def test_a_wrong_setting_leaves_nothing(tmp_path, settings, owner, words):
     with pytest.raises(CompetitionError, match=words):
         pack(tmp_path / "kernel", owner, "quick", settings)
     assert not (tmp_path / "kernel").exists()
+
+
+def test_a_kernel_trains_best_for_as_long_as_is_said(tmp_path, command):
+    """Without RECIPE=; and it is named after it."""
+    done = command("kernel", "--username", "ann", "--minutes", "2", "--kind", "script", "--into", tmp_path / "kernel")
+    assert done.returncode == 0, done.stderr
+    text = (tmp_path / "kernel" / "kernel.py").read_text()
+    assert '\nRECIPE = "best"\n' in text and "\nMINUTES = 2.0  # " in text and "\nRUN = None  # " in text
+    assert '"ann/digit-recognizer-best-script"' in (tmp_path / "kernel" / "kernel-metadata.json").read_text()
+    done = command("kernel", "--username", "ann", "--minutes", "-2", "--into", tmp_path / "none")
+    assert done.stderr == "Error: MINUTES is a positive number. Received: -2. Next: MINUTES=30.\n"
+    assert done.returncode == 1 and not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize(
+    ("asked", "gpu", "recipe", "minutes", "says"),
+    [
+        (None, True, "best", 510, ""),  # of 9 hours; the margin is half of one
+        (None, False, "best", 690, "RECIPE=fast is quicker"),
+        (None, False, "fast", 690, ""),
+        (2.0, False, "quick", 2, ""),
+        (1000.0, True, "best", 510, ""),
+    ],
+)
+def test_on_kaggle_a_run_ends_before_its_session_does(tmp_path, asked, gpu, recipe, minutes, says):
+    there, here = Folders(tmp_path, tmp_path, working=tmp_path), Folders(tmp_path, tmp_path)
+    budget = budget_of(there, asked, gpu, recipe)
+    assert budget.minutes == minutes and says in budget.advice and bool(says) == bool(budget.advice)
+    assert budget_of(here, asked, gpu, recipe).minutes == asked and not budget_of(here, asked, gpu, recipe).advice
 
 
 def test_a_kernel_that_is_too_large_is_refused(tmp_path, monkeypatch):
@@ -358,14 +390,18 @@ def temporary():
 @pytest.mark.slow
 @pytest.mark.parametrize(("kind", "layout"), zip(KINDS, LAYOUTS, strict=True))
 def test_it_runs_in_kaggles_image(kaggle_image, tmp_path, temporary, kind, layout):
-    """Laid out as on Kaggle, in an empty working folder, no package on the path, no network."""
+    """Laid out as on Kaggle, in an empty working folder, no package on the path, no network.
+
+    The notebook has two minutes for more members than fit into them.
+    """
     inputs, working, elsewhere = tmp_path / "input" / layout, tmp_path / "working", tmp_path / "elsewhere"
     for folder in (inputs, working, elsewhere):
         folder.mkdir(parents=True)
     for name in ("train.csv", "test.csv"):
         (inputs / name).write_bytes(gzip.decompress((SAMPLE / f"{name}.gz").read_bytes()))
         (inputs / name).chmod(0o444)
-    folder = pack(elsewhere / "kernel", "a", "quick", {"epochs": 3, "folds": 2}, kind)
+    repeats, minutes = (100, 2) if kind == "notebook" else (1, None)
+    folder = pack(elsewhere / "kernel", "a", "quick", {"epochs": 3, "folds": 2, "repeats": repeats}, kind, minutes)
     code = [folder / "kernel.py"]
     if kind == "notebook":
         (elsewhere / "execute.py").write_text(EXECUTE)
@@ -405,6 +441,9 @@ def test_it_runs_in_kaggles_image(kaggle_image, tmp_path, temporary, kind, layou
     assert all(run.load_member(f"repeat1-fold{fold}") for fold in (1, 2))  # as `fetch` reads them at home
     if kind == "notebook":
         check_executed(elsewhere / "executed.ipynb", run)
+        assert 1 <= len(run.part) < 200 and sum(run.manifest["seconds"].values()) < 60 * minutes + 60
+    else:
+        assert run.whole
 
     (inputs / "train.csv").unlink()  # a kernel that fails says so
     done = run_it(*code)

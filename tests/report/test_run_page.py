@@ -123,13 +123,35 @@ def test_without_cleanlab_the_section_says_how_to_install_it(tmp_path, monkeypat
 def test_a_plain_split_shows_the_rows_that_were_asked(tmp_path):
     folders, run, digits = finished_run(tmp_path, folds=1, holdout=0.5)
     asked = plan_members(run.config, digits.train.labels)[0].out_of_fold_rows
-    arrays = run.read_arrays("probabilities.npz")
-    arrays["out_of_fold"][:, np.setdiff1d(np.arange(6000), asked)] = np.nan
-    run.write_arrays("probabilities.npz", **arrays)
     page = make_report(folders, run, digits).read_text("utf-8")
     shown = re.findall(r'alt="Row (\d+): label (\d), read as (\d)"', page)
     assert shown and all(int(row) - 1 in asked and digits.train.labels[int(row) - 1] == int(i) for row, i, _ in shown)
     assert "of 3000 training rows" in page and "asked about a random 50 % of the rows" in page and "nan %" not in page
+
+
+@pytest.mark.parametrize("teachers", (0, 1))
+def test_a_run_whose_time_ran_out_shows_what_there_is(tmp_path, teachers):
+    """Of three repeats one is all there, and two of three members of the second."""
+    folders, run, digits = finished_run(tmp_path, trained=5, folds=3, repeats=3, teachers=teachers)
+    page = make_report(folders, run, digits).read_text("utf-8")
+    assert "5 of 9 members: 3 folds, 3 repeats; the time ran out before the others" in page
+    assert "the average of all 5 members" in page and "of 6000 training rows" in page
+    assert "With one repeat only the single point" in page and "(with all of its 9 members)" in page
+    assert ("Self-training: from repeat 2 on" in page) == bool(teachers) and "repeat3" not in page
+    run.store_member("repeat2-fold3", run.load_member("repeat1-fold1"))  # it goes on, and is not there yet
+    assert make_report(folders, run, digits).read_text("utf-8") == page
+
+
+def test_a_run_without_time_for_a_repeat_shows_the_rows_that_were_asked_and_is_compared(tmp_path):
+    finished_run(tmp_path, "whole", {(4, 9): 5}, folds=3)
+    folders, run, digits = finished_run(tmp_path, "ended", {(4, 9): 2}, trained=2, folds=3)
+    page = make_report(folders, run, digits).read_text("utf-8")
+    assert "(here 4000 of 6000: the time ran out before the others had one)" in page and "nan" not in page.split("<svg")
+    assert "One point is measured: single members." in page and "of 4000 training rows" in page
+    assert __main__.main(["report", "--submissions", str(tmp_path), "--compare", "whole,ended"]) == 0
+    page = (tmp_path / "compare-whole-ended.html").read_text("utf-8")
+    assert "the same 4000 training rows" in page
+    assert '<th scope="row">trained</th><td>all members</td><td>2 of 3 members</td>' in page
 
 
 def test_a_hopeless_run_still_fits(tmp_path):

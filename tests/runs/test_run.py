@@ -38,9 +38,9 @@ def start(folders, identity=IDENTITY, **settings):
     return resuming.open_run(folders, Config(**settings), manifest)
 
 
-def finish(folders, run):
-    run.submission.write_text("ImageId,Label\n1,0\n")
-    registry.finish(folders, run, SCORES, {"members": 12.5, "data": 1})
+def finish(folders, run, part=None, label=0):
+    run.submission.write_text(f"ImageId,Label\n1,{label}\n")
+    registry.finish(folders, run, SCORES, {"members": 12.5, "data": 1}, part)
 
 
 def test_a_member_comes_back_as_it_was_stored(folders):
@@ -133,6 +133,31 @@ def test_two_processes_that_write_history_at_once_lose_no_row(folders):
     for process in processes:
         process.join(60)
     assert sorted(row["run"] for row in registry.read(folders)) == sorted(f"{n}{i}" for n in "ab" for i in range(20))
+
+
+def test_a_run_whose_time_ran_out_goes_on_and_stays_complete_meanwhile(folders, capsys):
+    run = start(folders)
+    finish(folders, run, ["repeat1-fold1"])
+    assert run.complete and not run.whole and run.part == ["repeat1-fold1"] and find_run(folders) == run
+    start(folders, {**IDENTITY, "data": ["a", "c"]})
+    assert capsys.readouterr().out == ""  # others do not hear that it is unfinished
+    assert start(folders) == run and run.complete and run.manifest["seconds"] == {"members": 12.5, "data": 1.0}
+    finish(folders, run)
+    assert run.whole and run.part is None and run.manifest["seconds"] == {"members": 25.0, "data": 2.0}
+    assert start(folders) != run
+
+
+def test_a_row_that_was_sent_stays_when_its_run_goes_on(folders):
+    run = start(folders)
+    finish(folders, run, ["repeat1-fold1"])
+    sent = registry.find(folders, run) | {"submission": "7", "submitted": "2026", "leaderboard": "0.99", "status": "x"}
+    registry.add(folders, sent)
+    finish(folders, run, ["repeat1-fold1"])  # the same bytes
+    assert registry.read(folders) == [sent | {"seconds": "27"}]
+    finish(folders, run, label=1)
+    new, old = registry.read(folders)
+    assert old == sent | {"run": f"{run.name}-{sent['sha256'][:8]}", "seconds": "27"}
+    assert new["run"] == run.name and new["submission"] == new["leaderboard"] == "" and new["sha256"] != old["sha256"]
 
 
 def test_recording_copies_the_row_with_a_remark(folders):

@@ -41,6 +41,7 @@ RECIPE = "fast"
 SETTINGS = {}  # what differs from the recipe, such as {"epochs": 2}
 SOURCE = "auto"
 FOLDERS = {}  # where data and runs lie; on Kaggle they are found
+MINUTES = None  # for the training: the members that fit make the submission; None: what Kaggle's limit leaves
 RUN = None  # None trains a new one; a finished run's name shows that one
 
 # %%
@@ -146,15 +147,16 @@ build_model(member.config).summary()
 # watches a small slice of the network's own training rows; the fold that tests it chooses nothing.
 
 # %%
-run = find_run(folders, RUN) if RUN else pipeline.train(folders, setup, RECIPE, SETTINGS, SOURCE)
+run = find_run(folders, RUN) if RUN else pipeline.train(folders, setup, RECIPE, SETTINGS, SOURCE, minutes=MINUTES)
 config, scores = run.config, run.scores
 
 # %% [markdown]
-# One line a network. Training is measured on distorted digits, the early-stopping slice on plain ones, so the second
-# can be better. A loss there that rises again would show overfitting; one still falling at the end, underfitting.
+# One line a network that was trained. Training is measured on distorted digits, the early-stopping slice on plain ones,
+# so the second can be better. A loss there that rises again would show overfitting; one still falling at the end,
+# underfitting.
 
 # %%
-facts = run.member_facts()
+facts = {name: run.member_facts()[name] for name in folds.members_of(run)}
 histories = [pd.read_csv(run.path / "members" / name / "history.csv") for name in facts]
 kept = [network["kept_epoch"] for network in facts.values()]
 show("accuracy", figures.curves(histories, kept, "accuracy"))
@@ -168,7 +170,7 @@ show("loss", figures.curves(histories, kept, "loss"))
 probabilities = run.read_arrays("probabilities.npz")
 variant = config.variant  # 1: averaged over views of the picture
 out_of_fold, answers = probabilities["out_of_fold"][variant], probabilities["test"][variant]
-rows = scoring.judged(out_of_fold)  # all of them, unless the recipe asks about a random part
+rows = scoring.judged(out_of_fold)  # all of them, unless the recipe asks about a random part, or time ran out
 out_of_fold, labels, images = out_of_fold[rows], labels[rows], images[rows]
 predicted = out_of_fold.argmax(axis=1)
 oof, board = scores["out_of_fold"], scores["leaderboard"]

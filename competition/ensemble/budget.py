@@ -1,0 +1,119 @@
+"""A time that a run may take, and how many of its members fit into it."""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from tqdm import tqdm
+
+from competition.errors import CompetitionError
+
+ENDING = 20  # seconds kept for the submission and the report: 7 for 42,000 rows, on a quiet machine
+AMPLE = 2  # times what all members would take, by what the last ones took: more than estimates of them are wrong by
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How long a run may take, from now: data, members and submission. The report adds a few seconds.
+
+    It is no setting: the members that fit are those of a run without it, bit for bit.
+
+    Attributes:
+        minutes: None is all that the members need.
+        advice: what to say to whoever reads how long they need.
+
+    Raises:
+        CompetitionError: `minutes` is no positive number.
+    """
+
+    minutes: float | None = None
+    advice: str = ""
+    started: float = field(default_factory=time.monotonic)
+
+    def __post_init__(self):
+        if self.minutes is not None and not 0 < self.minutes < math.inf:
+            raise CompetitionError(f"MINUTES is a positive number. Received: {self.minutes:g}. Next: MINUTES=30.")
+
+    def left(self) -> float:
+        """Seconds in which members may still train; below 0 when none may."""
+        if self.minutes is None:
+            return math.inf
+        return 60 * self.minutes - ENDING - (time.monotonic() - self.started)
+
+
+def next_members(left: float, took: float | None, processes: int, missing: int) -> int:
+    """How many of a run's missing members to train now, before this is asked again.
+
+    Those that train side by side end at about the same time, so they are taken in waves, in the order of the plan:
+    the round of a repeat is finished before the next one begins, or in the same wave. Nothing ends a member that has
+    begun, so a wave begins only when there is time for all of it. Where time is ample, all members are one wave, and
+    no process waits for the slowest of others.
+
+    Args:
+        left: seconds.
+        took: seconds that one of them will take, by what the last ones took; None: none was trained, and one must be.
+        processes: that train side by side.
+        missing: those whose teachers, if they have any, are trained.
+    """
+    if took is None:
+        return min(processes, missing)
+    if left >= AMPLE * took * math.ceil(missing / processes):
+        return missing
+    return min(processes, missing) if left >= took else 0
+
+
+class Pace:
+    """How fast the members of a run train, which decides how many fit into its budget.
+
+    Args:
+        budget: the run's.
+        rows: of every member, in the order of the plan: how many an epoch has.
+        epochs: of one member, at most.
+        took: seconds of those that are trained, by name.
+        say: prints a line.
+    """
+
+    def __init__(self, budget: Budget, rows: dict[str, int], epochs: int, took: dict[str, float], say: Callable):
+        self.budget, self.rows, self.epochs, self.took, self.say = budget, rows, epochs, took, say
+        self.heard: dict[str, float] = {}
+        self.processes = 1
+        self.forecast = self.warned = budget.minutes is None  # what nothing limits needs no words
+
+    def next(self, missing: list[str], processes: int) -> int:
+        """How many of those members to train now, see `next_members`; after the first, it says if not all will fit."""
+        if self.budget.minutes is None:
+            return len(missing)
+        self.processes = processes
+        last = [name for name in self.rows if name in self.took][-processes:]
+        pace = max((self.took[name] / self.rows[name] for name in last), default=None)  # seconds a row
+        if pace is None:
+            return next_members(self.budget.left(), None, processes, len(missing))
+        left, number, whole = self.budget.left(), *self._ahead(pace)
+        if whole > left and not self.warned:
+            self.warned = True
+            minutes = f"{self.budget.minutes:g} minutes"
+            self.say(f"The other {number} would take about {_interval(whole)}; {minutes} end with those that fit.")
+        return next_members(left, pace * self.rows[missing[0]], processes, len(missing))
+
+    def epoch(self, name: str) -> None:
+        """A member finished an epoch; at the first that is a second one, with no start in it, say what all take."""
+        now = time.monotonic()
+        if name in self.heard and not self.forecast:
+            self.forecast = True
+            number, seconds = self._ahead((now - self.heard[name]) * self.epochs / self.rows[name])
+            self.say(f"{number} members take about {_interval(seconds)}, by the first epochs.{self.budget.advice}")
+        self.heard[name] = now
+
+    def member(self, name: str, seconds: float) -> None:
+        """A member finished."""
+        self.took[name] = seconds
+
+    def _ahead(self, pace: float) -> tuple[int, float]:
+        """How many members are not trained, and what they take at so many seconds a row."""
+        ahead = [rows for name, rows in self.rows.items() if name not in self.took]
+        return len(ahead), pace * sum(ahead) / min(self.processes, len(ahead))
+
+
+def _interval(seconds: float) -> str:
+    return tqdm.format_interval(round(seconds))
