@@ -29,6 +29,6 @@ def test_auto_takes_what_measures_fastest(monkeypatch, cards, flags, precision, 
     monkeypatch.setattr(device, "_cpuinfo", lambda: f"flags\t\t: {flags}\nbugs\t\t: none\n")
     details = [{"compute_capability": card} if card else {} for card in cards]
     monkeypatch.setattr(device.tf.config.experimental, "get_device_details", lambda gpu: details[gpu])
-    assert choose_setup() == Setup(precision, jit, threads=1, deterministic=True)
+    assert choose_setup() == Setup(precision, jit, threads=None, deterministic=True)
     assert choose_setup("float32", "on", 3, False) == Setup("float32", True, 3, False)
     assert choose_setup("mixed_bfloat16", "off", 0) == Setup("mixed_bfloat16", False, 0)
