@@ -9,6 +9,7 @@ from competition.data.dataset import Dataset, load_dataset, load_dataset_of
 from competition.ensemble import scoring
 from competition.ensemble.answer import Answer, combine, score
 from competition.ensemble.blend import blend as average
+from competition.ensemble.folds import check_rows
 from competition.ensemble.manifest import manifest_of
 from competition.ensemble.members import choose_engine, settle, train_members
 from competition.ensemble.study import COLUMNS, conduct
@@ -63,6 +64,7 @@ def train(
     fetch_missing(folders, source)
     dataset = load_dataset(folders, source)
     config = choose_config(recipe, dataset.source, settings or {})
+    check_rows(config, dataset.train.labels)
     run = resuming.open_run(folders, config, manifest_of(config, dataset, setup), new)
     setup = settle(run, config, setup, engine)
     clock.lap("data")

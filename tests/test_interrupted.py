@@ -97,7 +97,7 @@ def test_a_stopped_run_says_how_it_goes_on(train, folders, number, jobs, whole_g
     (os.killpg if whole_group else os.kill)(process.pid, number)
     code, _, said = ended(process)
     assert time.monotonic() - started < 60  # 2 on a quiet machine
-    assert code == 128 + number and "Traceback" not in said
+    assert code == 128 + number and "Traceback" not in said, said
     wait_for_the_end_of(process)
     command = shlex.split(said.partition("Stopped. What is finished is kept. Next: ")[2])
     assert "--new" not in command
@@ -128,7 +128,7 @@ def test_processes_that_only_start_are_stopped_without_a_traceback(train, starti
         time.sleep(0.05)
     os.killpg(process.pid, signal.SIGINT)
     code, _, said = ended(process)
-    assert code == 128 + signal.SIGINT and "Traceback" not in said
+    assert code == 128 + signal.SIGINT and "Traceback" not in said, said
     wait_for_the_end_of(process)
 
 

@@ -6,10 +6,12 @@ import re
 import numpy as np
 import pytest
 
+from competition import pipeline
 from competition.kaggle.submission import check_submission
+from competition.network.device import choose_setup
 from competition.runs.folders import ROOT, Folders
 from competition.runs.result import MEMBER_FILES
-from competition.runs.run import find_run
+from competition.runs.run import find_run, list_runs
 from tests.conftest import needed
 
 SMALL = ("--folds", "2", "--repeats", "2", "--teachers", "1", "--epochs", "6", "--batch-size", "16")
@@ -108,6 +110,31 @@ def test_resumed_without_a_teacher_and_its_pupil_it_ends_with_the_same_bytes(tra
     assert run.submission.read_bytes() == before[0]
     after = run.read_arrays("probabilities.npz")
     assert all((after[name] == before[1][name]).all() for name in after)
+
+
+def probabilities(folder):
+    return [run.read_arrays("probabilities.npz")["test"] for run in list_runs(Folders(folder, folder))]
+
+
+@pytest.mark.slow
+def test_several_threads_add_in_one_order(folders, command):
+    flags = ("train", "--folds", "2", "--epochs", "3", "--threads", "2", "--jobs", "1", "--input", folders / "input")
+    for _ in range(2):
+        done = command(*flags, "--deterministic", "--submissions", folders / "runs")
+        assert "1 at once on 2 threads each" in done.stdout, done.stderr
+    once, again = probabilities(folders / "runs")
+    assert (once == again).all()
+
+
+@pytest.mark.slow
+def test_a_process_that_trains_twice_gives_the_same_twice(folders, capsys):
+    """Nothing of the first run is left in what Keras, TensorFlow or the random generators hold."""
+    settings = {"folds": 2, "epochs": 2}
+    where = Folders(folders / "input", folders / "runs")
+    first, second = (pipeline.train(where, choose_setup(), settings=settings, jobs=1) for _ in range(2))
+    assert first.path != second.path and first.complete and second.complete
+    once, again = probabilities(folders / "runs")
+    assert (once == again).all()
 
 
 @pytest.mark.slow

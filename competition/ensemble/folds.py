@@ -1,14 +1,16 @@
 """Which rows teach a member and which it is asked about."""
 
+import warnings
+
 import numpy as np
-from sklearn.model_selection import StratifiedKFold, train_test_split
+from sklearn.model_selection import KFold, StratifiedKFold
 
 from competition.config import Config
 from competition.data.digits import Digits
 from competition.data.facts import REAL
 from competition.ensemble.scoring import Group
 from competition.errors import CompetitionError
-from competition.network.member import Member, seed_of
+from competition.network.member import Member, seed_of, split_rows
 from competition.runs import files
 from competition.runs.folders import KEPT_OUT
 from competition.runs.run import Run
@@ -28,6 +30,16 @@ def plan_members(config: Config, labels) -> list[Member]:
         Member(name, settings, seed_of(config.seed, i) >> 1, *rows)
         for i, ((name, settings), rows) in enumerate(zip(member_settings(config).items(), pairs, strict=True))
     ]
+
+
+def check_rows(config: Config, labels) -> None:
+    """Raise CompetitionError where a member would have no row to learn from, to watch or to be asked about."""
+    least = max(4, config.folds)
+    if len(labels) < least:
+        raise CompetitionError(
+            f"The training rows are at least 4, and as many as the folds. Received: {len(labels)} for {config.folds} "
+            f"folds. Next: {f'--folds {len(labels)}' if len(labels) >= 4 else 'bring more rows'}."
+        )
 
 
 def seen_by(members: list[Member], rows: int = 0) -> np.ndarray:
@@ -100,10 +112,13 @@ def repeated_folds(labels, folds: int, repeats: int, seed: int) -> list[tuple[np
         `folds * repeats` pairs (train, out-of-fold) of sorted row numbers, repeat by repeat. In one repeat each
         row is out of exactly one fold.
     """
+    # By class where one has a row for each fold; where several have fewer, that is no reason to warn.
+    kind = StratifiedKFold if np.bincount(labels).max() >= folds else KFold
     pairs = []
     for repeat in range(repeats):
-        splitter = StratifiedKFold(folds, shuffle=True, random_state=seed_of(seed, repeat))
-        pairs += list(splitter.split(np.zeros(len(labels)), labels))
+        splitter = kind(folds, shuffle=True, random_state=seed_of(seed, repeat))
+        with warnings.catch_warnings(action="ignore", category=UserWarning):
+            pairs += list(splitter.split(np.zeros(len(labels)), labels))
     return pairs
 
 
@@ -117,10 +132,8 @@ def random_splits(labels, holdout: float, repeats: int, seed: int) -> list[tuple
     Returns:
         `repeats` pairs (train, out-of-fold) of sorted row numbers. A row may be in no second part, or in several.
     """
-    states = [seed_of(seed, repeat) for repeat in range(repeats)]
     rows, asked = np.arange(len(labels)), max(10, round(holdout * len(labels)))
-    pairs = [train_test_split(rows, test_size=asked, stratify=labels, random_state=state) for state in states]
-    return [(np.sort(train), np.sort(asked)) for train, asked in pairs]
+    return [split_rows(labels, rows, asked, seed_of(seed, repeat)) for repeat in range(repeats)]
 
 
 def kept_out(train: Digits) -> np.ndarray:

@@ -1,6 +1,7 @@
 """What members say in other processes, carried into this one; no process that only carries it loads TensorFlow."""
 
 import functools
+import multiprocessing.resource_tracker
 import os
 import signal
 import threading
@@ -56,7 +57,8 @@ class _Put:
 @contextmanager
 def undisturbed(*numbers: signal.Signals) -> Iterator[None]:
     """Processes and threads that start herein never hear these signals; the run itself does, right after it."""
-    resource_tracker.ensure_running()  # started in between, it would unblock them
+    for tracker in (resource_tracker, multiprocessing.resource_tracker):
+        tracker.ensure_running()  # started in between, it would unblock them
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)  # what starts here inherits this
     heard, handlers = [], {}
     if threading.current_thread() is threading.main_thread():  # where a signal lands whose thread does not block it

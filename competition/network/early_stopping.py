@@ -42,7 +42,7 @@ class EarlyStopping(keras.callbacks.Callback):
         if self.best is None:
             return not np.isfinite(losses).all()
         difference = losses - self.best
-        noise = difference.std(ddof=1) / len(difference) ** 0.5
+        noise = difference.std(ddof=1) / len(difference) ** 0.5 if len(difference) > 1 else np.inf
         return not difference.mean() <= 2 * noise
 
     def on_train_end(self, logs=None):

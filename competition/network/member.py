@@ -36,14 +36,30 @@ class Member:
 
 
 def set_aside(labels, rows, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Take a stratified slice out of a member's own training rows, for early stopping to watch.
+    """Take a slice out of a member's own training rows, for early stopping to watch.
 
     Returns:
         (taught, watched), sorted row numbers; together they are `rows`.
     """
-    watched_rows = max(10, round(fraction * len(rows)))
-    taught, watched = train_test_split(rows, test_size=watched_rows, stratify=labels[rows], random_state=seed)
-    return np.sort(taught), np.sort(watched)
+    return split_rows(labels, rows, max(10, round(fraction * len(rows))), seed)
+
+
+def split_rows(labels, rows, second: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Split rows in two at random, stratified where each class has rows enough to be in both parts.
+
+    Args:
+        labels: int64 array, of all rows.
+        rows: numbers of those to split, at least two.
+        second: how many go into the second part; of few rows half.
+
+    Returns:
+        Sorted row numbers.
+    """
+    second, own = min(second, len(rows) // 2), labels[rows]
+    classes = np.unique(own, return_counts=True)[1]
+    stratified = classes.min() > 1 and len(classes) <= min(second, len(rows) - second)
+    parts = train_test_split(rows, test_size=second, stratify=own if stratified else None, random_state=seed)
+    return np.sort(parts[0]), np.sort(parts[1])
 
 
 def seed_of(*numbers: int) -> int:

@@ -27,6 +27,7 @@ from tests.bench.nets import QUICK, STEPS, WARM_UP
 
 ROUNDS = 1 if QUICK else 3
 CORES = cpu_count()
+SMALL = ["--width", "0.125", "--tta", "0"] if QUICK else []
 
 
 def best(function, rounds=ROUNDS):
@@ -214,11 +215,11 @@ def determinism():
 
 def memory():
     """What members leave behind in a process that trains them one after the other, and what the largest ones need."""
-    few, many = (peak_memory("--source", "sample", "--folds", count) for count in (2, 3 if QUICK else 30))
+    most = 3 if QUICK else 30
+    few, many = (peak_memory("--source", "sample", "--folds", count) for count in (2, most))
     print("\nPeak memory of a run in one process, one epoch a member")
-    print(
-        f"  2 members on the sample: {few:.0f} MB; 30: {many:.0f} MB; {(many - few) / 28:.1f} MB more for each further"
-    )
+    further = (many - few) / (most - 2)
+    print(f"  2 members on the sample: {few:.0f} MB; {most}: {many:.0f} MB; {further:.1f} MB more for each further")
     largest = peak_memory("--recipe", "standard", "--folds", 1)
     print(f"  a member of each repeat of standard, on {obtain(Folders.find())[0].parent}: {largest:.0f} MB")
 
@@ -227,7 +228,7 @@ def peak_memory(*flags):
     """In MB."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "competition", "train", "--epochs", "1", "--jobs", "1", *map(str, flags)]
-        process = subprocess.Popen([*command, "--submissions", folder], cwd=ROOT, stdout=subprocess.DEVNULL)
+        process = subprocess.Popen([*command, *SMALL, "--submissions", folder], cwd=ROOT, stdout=subprocess.DEVNULL)
         _, status, usage = os.wait4(process.pid, 0)
         assert status == 0, f"the run ended with {status}"
         return usage.ru_maxrss / 1e3
@@ -243,7 +244,7 @@ def trained(*flags):
     """Four members on the sample, the test probabilities, their true accuracy, and the seconds of that stage."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "competition", "train", "--source", "sample", "--folds", "4"]
-        command += ["--epochs", "1", "--width", "0.125", "--tta", "0"] if QUICK else ["--epochs", "6"]
+        command += ["--epochs", "1" if QUICK else "6", *SMALL]
         command += ["--submissions", folder, *map(str, flags)]
         subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
         run = find_run(Folders(Path(folder), Path(folder)))
