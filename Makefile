@@ -30,8 +30,9 @@ study: $(SETUP)  ## does a change help? (BASE=, CHANGES="epochs=14; width=2,drop
 		$(if $(SEEDS),--seeds $(SEEDS)) $(if $(FULL),--full) $(if $(NAME),--name $(call quoted,$(NAME))) \
 		$(if $(JOBS),--jobs $(JOBS)) $(if $(SCHEDULER),--scheduler $(SCHEDULER)) $(ARGS)
 
-baselines: $(SETUP)  ## train five classic systems by their own recipes, and print them beside ours
-	@$(PYTHON) -m competition baselines $(if $(JOBS),--jobs $(JOBS)) $(ARGS)
+baselines: $(SETUP)  ## train six classic systems by their own recipes, beside ours (JOBS=, REFERENCE=1, MINUTES=)
+	@$(PYTHON) -m competition baselines $(if $(JOBS),--jobs $(JOBS)) $(if $(REFERENCE),--reference) \
+		$(if $(MINUTES),--minutes $(MINUTES)) $(ARGS)
 
 blend: $(SETUP)  ## average finished runs into a new one (RUNS=run-a,run-b)
 	@$(PYTHON) -m competition blend --runs $(call quoted,$(RUNS)) $(ARGS)

@@ -56,7 +56,9 @@ def parser() -> ArgumentParser:
 
     sub = command(baselines, settings)
     sub.add_argument("--source", choices=("auto", *MNIST), default="auto", help="of MNIST (auto: what is at hand)")
-    sub.add_argument("--jobs", type=int, help="members that train at once (default: what suits the machine)")
+    sub.add_argument("--jobs", type=int, help="as for train")
+    sub.add_argument("--reference", action="store_true", help="train the best public recipe too, which takes hours")
+    sub.add_argument("--minutes", type=float, help="that this one may take: a table of the nets that fit")
 
     sub = command(blend)
     sub.add_argument("--runs", required=True, metavar="RUN,RUN", help="two or more")
@@ -109,7 +111,11 @@ def parser() -> ArgumentParser:
 
 def chosen_settings(options) -> dict:
     """The flags that are fields of Config; None where the recipe decides."""
-    return {field.name: getattr(options, field.name) for field in fields(Config) if field.name != "recipe"}
+    return _of(options, (field.name for field in fields(Config) if field.name != "recipe"))
+
+
+def _of(options, names) -> dict:
+    return {name: getattr(options, name) for name in names}
 
 
 def data(options, folders: Folders) -> None:
@@ -131,18 +137,18 @@ def train(options, folders: Folders) -> None:
 
     setup = choose_setup(options.precision, options.jit_compile, options.threads, options.deterministic)
     names = ("source", "jobs", "new", "tensorboard", "scheduler", "save_h5", "minutes")
-    extras = {name: getattr(options, name) for name in names}
-    pipeline.train(folders, setup, options.recipe, chosen_settings(options), **extras)
+    pipeline.train(folders, setup, options.recipe, chosen_settings(options), **_of(options, names))
 
 
 def baselines(options, folders: Folders) -> None:
-    """train five classic systems beside ours, and print a table."""
+    """train six classic systems beside ours, and print a table."""
     from competition import pipeline
     from competition.ensemble.baselines import write_table
     from competition.kaggle.download import fetch_missing
 
     fetch_missing(folders)
-    print(write_table(folders, chosen_settings(options), pipeline.train, options.source, options.jobs))
+    names = ("source", "jobs", "reference", "minutes")
+    print(write_table(folders, chosen_settings(options), pipeline.train, **_of(options, names)))
 
 
 def blend(options, folders: Folders) -> None:
@@ -157,7 +163,7 @@ def study(options, folders: Folders) -> None:
     from competition import pipeline
 
     names = ("base", "changes", "seeds", "full", "name", "source", "jobs", "scheduler")
-    pipeline.study(folders, **{name: getattr(options, name) for name in names})
+    pipeline.study(folders, **_of(options, names))
 
 
 def kernel(options, folders: Folders) -> None:
