@@ -90,5 +90,6 @@ clean:  ## remove the environment and caches, never runs or data
 	@python3 -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed. Received: " + sys.version.split()[0])'
 	@echo "Setting up $(VENV) from requirements.txt: a few minutes, once."
 	@python3 -m venv $(VENV)
-	@$(PYTHON) -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@# without compiling all of TensorFlow, of which a part is ever imported: a third less time
+	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --no-compile -r requirements.txt
 	@touch $@

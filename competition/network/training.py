@@ -11,7 +11,7 @@ from competition.config import Config
 from competition.data.digits import Digits
 from competition.network.augmentation import Augmenter, tta_views
 from competition.network.device import Setup, feed, keras, prepare
-from competition.network.early_stopping import EarlyStopping
+from competition.network.early_stopping import EarlyStopping, predict_logits
 from competition.network.member import Member, set_aside
 from competition.network.models import build_model
 from competition.runs.result import MemberResult
@@ -54,8 +54,6 @@ def fit_member(
         feed(augmented_batches(config, seed, images, targets, taught)),
         steps_per_epoch=steps,
         epochs=config.epochs,
-        validation_data=(train.images[watched], targets[watched]),
-        validation_batch_size=512,
         shuffle=False,
         verbose=0,
         callbacks=[
@@ -189,8 +187,7 @@ def predict_probabilities(model: keras.Model, images, views=()) -> np.ndarray:
     """
 
     def probabilities(seen):
-        logits = model.predict(seen, batch_size=500, verbose=0)
-        return np.asarray(keras.ops.softmax(logits), np.float32)
+        return np.asarray(keras.ops.softmax(predict_logits(model, seen)), np.float32)
 
     plain = probabilities(images)
     return np.stack([plain, np.mean([probabilities(view(images)) for view in views], axis=0) if views else plain])

@@ -184,8 +184,8 @@ def test_a_claim_is_reached_or_missed_by_its_figures(claim, runs, said):
 def test_no_early_stopping_keeps_the_last_epoch():
     from competition.network.early_stopping import EarlyStopping
 
-    stopping = EarlyStopping(None, np.zeros(10, int), patience=0)
-    stopping.set_model(type("Worse", (), {"predict": lambda self, images, **_: self.logits(), "epoch": 0,
+    stopping = EarlyStopping(np.zeros(10), np.zeros(10, int), patience=0)
+    stopping.set_model(type("Worse", (), {"predict_on_batch": lambda self, images: self.logits(), "epoch": 0,
         "logits": lambda self: np.roll(np.eye(10, dtype=np.float32)[[0] * 10] * 5, self.epoch, axis=1),
         "get_weights": lambda self: self.epoch, "set_weights": lambda self, weights: setattr(self, "kept", weights),
         "stop_training": False})())  # fmt: skip

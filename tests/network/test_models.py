@@ -126,7 +126,7 @@ class Epochs:
     def __init__(self, *logits):
         self.logits, self.epoch, self.stop_training = logits, -1, False
 
-    def predict(self, images, **_):
+    def predict_on_batch(self, images):
         self.epoch += 1
         return self.logits[self.epoch].astype(np.float32)
 
@@ -143,13 +143,27 @@ def test_early_stopping_keeps_the_last_epoch_that_is_not_clearly_worse():
     noisy = right + np.random.default_rng(0).normal(scale=0.1, size=right.shape)  # as good, but for chance
     bad = np.roll(right, 1, axis=1)
     model = Epochs(right * 0.5, right, noisy, bad, noisy, bad, bad * np.nan, right)
-    stopping = EarlyStopping(None, labels, patience=2)
+    stopping = EarlyStopping(labels, labels, patience=2)
     stopping.set_model(model)
+    said = []
     for epoch in range(7):
         assert not model.stop_training
-        stopping.on_epoch_end(epoch)
+        said.append({})
+        stopping.on_epoch_end(epoch, said[-1])
     stopping.on_train_end()
     assert model.stop_training and model.kept == 4
+    assert [logs["val_accuracy"] for logs in said[1:4]] == [1, 1, 0]
+    assert said[1]["val_loss"] == pytest.approx(np.log1p(9 * np.exp(-5)), rel=1e-5)
+
+
+def test_of_one_watched_row_no_epoch_is_clearly_worse_but_one_of_no_number():
+    right = np.eye(10)[:1]
+    model = Epochs(right * 5, right, right * np.nan)
+    stopping = EarlyStopping(np.zeros(1), np.zeros(1, int), patience=5)
+    stopping.set_model(model)
+    for epoch in range(3):
+        stopping.on_epoch_end(epoch)
+    assert stopping.kept_epoch == 2
 
 
 def test_an_epoch_shows_every_row_once_with_its_own_label(few):
