@@ -13,7 +13,7 @@ SIDE_BY_SIDE := -n auto --dist loadfile  # tests, a process a core; those of a f
 quoted = '$(subst ','\'',$(1))'
 
 .DEFAULT_GOAL := help
-.PHONY: help data train study baselines blend draw submit scores report predict kernel notebook record test test-all
+.PHONY: help data train study coverage baselines blend draw submit scores report predict kernel notebook record test test-all
 .PHONY: bench soak fuzz lint clean
 
 help:  ## list the targets
@@ -33,6 +33,9 @@ study: $(SETUP)  ## does a change help? (BASE=, CHANGES="epochs=14; width=2,drop
 baselines: $(SETUP)  ## train six classic systems by their own recipes, beside ours (JOBS=, REFERENCE=1, MINUTES=)
 	@$(PYTHON) -m competition baselines $(if $(JOBS),--jobs $(JOBS)) $(if $(REFERENCE),--reference) \
 		$(if $(MINUTES),--minutes $(MINUTES)) $(ARGS)
+
+coverage: $(SETUP)  ## does the predicted interval hold? simulated competitions, for hours (ARGS="3 99": three small ones, seed 99)
+	@$(PYTHON) -m competition coverage $(if $(JOBS),--jobs $(JOBS)) $(ARGS)
 
 blend: $(SETUP)  ## average finished runs into a new one (RUNS=run-a,run-b)
 	@$(PYTHON) -m competition blend --runs $(call quoted,$(RUNS)) $(ARGS)

@@ -89,6 +89,11 @@ def parser() -> ArgumentParser:
     sub.add_argument("--force", action="store_true", help="send again, or a file of unknown origin")
     sub.add_argument("--no-wait", dest="wait", action="store_false", help="leave the score to `make scores`")
 
+    sub = command(coverage)
+    sub.add_argument("count", type=int, nargs="?", help="of small competitions (default: the full study, for hours)")
+    sub.add_argument("seed", type=int, nargs="?", default=0, help="of the first (default: 0)")
+    sub.add_argument("--jobs", type=int, help="as for train")
+
     command(scores)
 
     sub = command(report, run)
@@ -164,6 +169,13 @@ def study(options, folders: Folders) -> None:
 
     names = ("base", "changes", "seeds", "full", "name", "source", "jobs", "scheduler")
     pipeline.study(folders, **_of(options, names))
+
+
+def coverage(options, folders: Folders) -> None:
+    """simulate competitions out of train.csv, and tell how often the predicted interval held."""
+    from competition import pipeline
+
+    print(pipeline.coverage(folders, **_of(options, ("count", "seed", "jobs"))))
 
 
 def kernel(options, folders: Folders) -> None:

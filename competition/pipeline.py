@@ -9,6 +9,8 @@ from competition.data.dataset import Dataset, load_dataset, load_dataset_of
 from competition.ensemble import scoring
 from competition.ensemble.answer import Answer, combine, score
 from competition.ensemble.blend import blend as average
+from competition.ensemble.coverage import measure
+from competition.ensemble.coverage import summary as summary_of_coverage
 from competition.ensemble.folds import check_rows
 from competition.ensemble.manifest import manifest_of
 from competition.ensemble.members import choose_engine, settle, train_members
@@ -137,6 +139,28 @@ def study(
     print(summary_of_study(lines))
     print(f"\nTable                    {table}\nPage                     {make_study_page(table)}")
     return table
+
+
+def coverage(folders: Folders, count: int | None = None, seed: int = 0, jobs: int | None = None) -> str:
+    """Tell how often the predicted interval held in simulated competitions; see `ensemble.coverage`.
+
+    Args:
+        count: how many small ones; None: the full study, whose table is kept.
+        seed: of the first.
+        jobs: how many members train at once; None takes what suits the machine.
+
+    Raises:
+        CompetitionError: the data cannot be used.
+    """
+    fetch_missing(folders)
+    dataset, engine = load_dataset(folders), choose_engine(jobs)
+    setup = engine.settle(choose_setup(threads=1), 4)
+
+    def train_one(where: Folders, settings: dict, jobs: int) -> Run:
+        return train(where, setup, "quick", settings, jobs=jobs)
+
+    rows = measure(folders, setup, engine, dataset, count, seed, train_one, blend)
+    return summary_of_coverage(rows)
 
 
 def conclude(

@@ -16,7 +16,7 @@ GROUND = ("competition.config", "competition.errors")  # under every room; of th
 ROOMS = ("report", "kaggle", "ensemble", "network", "data", "runs")  # top to bottom; above them the story
 # Outside the network's room these load Keras, or what they import does; inside it, one does not.
 HEAVY = {f"competition.ensemble.{name}" for name in ("members", "manifest", "engines", "cluster", "predict", "blend")}
-HEAVY |= {"competition.ensemble.study", "competition.ensemble.study_members"}
+HEAVY |= {f"competition.ensemble.{name}" for name in ("study", "study_members", "coverage", "coverage_pool")}
 HEAVY |= {"competition.ensemble.baselines", "competition.pipeline"}
 LIGHT = {"competition.network.member", "competition.network.augmentation"}
 

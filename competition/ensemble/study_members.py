@@ -1,6 +1,5 @@
 """The members of a study: trained once, kept under a key of all that made them, and never trained again."""
 
-import ast
 import json
 from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
@@ -19,7 +18,7 @@ from competition.network.device import Setup, versions
 from competition.network.member import Member
 from competition.runs import files
 from competition.runs.result import MemberResult, read_result, write_result
-from competition.runs.version import package_files
+from competition.runs.version import code_sha256
 
 
 def train_plans(
@@ -65,12 +64,6 @@ def train_plans(
         return results | store.trained(ready, dataset.test)
 
 
-def network_sha256() -> str:
-    """One hash of what the network's room says to Python: comments and line breaks make no other members."""
-    texts = [path.read_text("utf-8") for path in package_files() if path.parent.name == "network"]
-    return sha256("\n".join(ast.dump(ast.parse(text)) for text in texts).encode()).hexdigest()
-
-
 @dataclass(frozen=True)
 class _Store:
     """Results on disk, each in a folder named by all that made it what it is; the weights nobody needs."""
@@ -82,7 +75,7 @@ class _Store:
 
     def trained(self, members: list[Member], test: Digits) -> dict[str, MemberResult | CompetitionError]:
         """Results of members that are asked about some test digits as well, each kept as it finishes."""
-        network = network_sha256()
+        network = code_sha256("network")
         places = {member.name: self.folder / self.key(member, test, network) for member in members}
         kept = {name: read_result(place, [self.train.sha256, test.sha256]) for name, place in places.items()}
         results = {name: result for name, result in kept.items() if result is not None}

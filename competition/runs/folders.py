@@ -49,6 +49,16 @@ class Folders:
         return self.submissions / "studies"
 
     @property
+    def coverage(self) -> Path:
+        """What the simulated competitions leave, to go on from."""
+        return self.submissions / "coverage"
+
+    @property
+    def coverage_table(self) -> Path:
+        """One row a simulated competition, committed."""
+        return self.submissions / "coverage.csv"
+
+    @property
     def cache(self) -> Path:
         """Where parsed copies of the data lie."""
         return Path(tempfile.gettempdir()) / "competition-cache" if self.working else self.submissions / ".cache"

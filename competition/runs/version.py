@@ -1,5 +1,6 @@
 """Which version of this package is at work: a hash of its files, and the commit."""
 
+import ast
 import subprocess
 from hashlib import sha256
 from pathlib import Path
@@ -25,6 +26,21 @@ def package_sha256() -> str:
     for path in package_files():
         digest.update(f"{path.relative_to(PACKAGE).as_posix()} {files.sha256_of(path)}\n".encode())
     return digest.hexdigest()
+
+
+def code_sha256(*parts: str) -> str:
+    """One hash of what some rooms or modules say to Python: comments and line breaks change nothing of it.
+
+    Args:
+        parts: like `network` or `ensemble/scoring`.
+    """
+    wanted = tuple(f"{part}/" for part in parts)
+
+    def of_them(path: Path) -> bool:
+        return f"{path.relative_to(PACKAGE).with_suffix('').as_posix()}/".startswith(wanted)
+
+    chosen = [path for path in package_files() if of_them(path) and path.suffix == ".py"]
+    return sha256("\n".join(ast.dump(ast.parse(path.read_text("utf-8"))) for path in chosen).encode()).hexdigest()
 
 
 def git_commit() -> str | None:

@@ -2,6 +2,7 @@ import shutil
 
 import pytest
 
+from competition.runs import version
 from competition.runs.folders import PACKAGE
 from competition.runs.version import package_files, package_sha256
 
@@ -37,3 +38,21 @@ def test_a_template_counts_and_where_a_file_lies_but_no_readme_and_no_cache(copy
     template = next((copy / "report" / "templates").glob("*.j2"))
     template.write_text(template.read_text() + " ")
     assert len({before, moved, package_sha256()}) == 3 and template in package_files()
+
+
+def test_the_code_of_a_room_is_what_python_reads_of_it(monkeypatch, tmp_path):
+    monkeypatch.setattr(version, "PACKAGE", tmp_path)
+    network, scoring = tmp_path / "network" / "net.py", tmp_path / "ensemble" / "scoring.py"
+    for path in (network, scoring, tmp_path / "ensemble" / "scoring_page.py"):
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("x = 1\n")
+    before = version.code_sha256("network"), version.code_sha256("network", "ensemble/scoring")
+    (tmp_path / "ensemble" / "scoring_page.py").write_text("x = 2\n")
+    network.write_text("x = 1  # one\n\n")
+    assert before == (version.code_sha256("network"), version.code_sha256("network", "ensemble/scoring"))
+    scoring.write_text("x = 2\n")
+    assert (
+        version.code_sha256("network") == before[0] and version.code_sha256("network", "ensemble/scoring") != before[1]
+    )
+    network.write_text("x = 2\n")
+    assert version.code_sha256("network") != before[0]

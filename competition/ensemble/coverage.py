@@ -1,0 +1,83 @@
+"""Does the interval of the predicted score hold? Competitions drawn from train.csv, whose test rows have labels.
+
+A draw takes rows of train.csv, two thirds of them as its own train.csv and one third as its test.csv, stratified. A
+small recipe learns from the first, predicts its score on the second as every run does, and the labels tell what it
+reached. Two kinds of draws:
+
+- *whole*: the pipeline itself trains on two CSV files, in the sample's size or on all rows, each draw on members of its
+  own. The rows come from the same 42,000, so two draws share some.
+- *recombined*: hundreds, from members that are trained once; see `coverage_pool`.
+"""
+
+import math
+from collections.abc import Callable
+
+import pandas as pd
+
+from competition.data.dataset import Dataset
+from competition.ensemble import scoring
+from competition.ensemble.coverage_pool import draw_recombined
+from competition.ensemble.coverage_whole import CASES, COLUMNS, SAMPLE_ROWS, draw_whole
+from competition.ensemble.engines import Engine
+from competition.network.device import Setup
+from competition.runs import files
+from competition.runs.folders import Folders
+from competition.runs.run import Run
+
+SMALL_DRAWS, LARGE_DRAWS, PARTITIONS = 20, 2, 8  # of each case in the sample's size, and of all rows; of the pool
+
+
+def measure(
+    folders: Folders,
+    setup: Setup,
+    engine: Engine,
+    dataset: Dataset,
+    count: int | None,
+    seed: int,
+    train: Callable[..., Run],
+    blend: Callable[..., Run],
+) -> list[dict]:
+    """Draw competitions and judge what was predicted of each; what was drawn before is kept.
+
+    Args:
+        count: so many whole draws in the sample's size, the cases in turn, and no others; None: the full study.
+        seed: of the first draw.
+        train, blend: those of `pipeline`, see `draw_whole`.
+
+    Returns:
+        Dicts of COLUMNS, which the table holds too.
+    """
+
+    def whole(case: str, size: int, number: int) -> dict:
+        return draw_whole(folders, dataset.train, case, size, seed + number, train, blend, engine.jobs)
+
+    cases, size = list(CASES), min(SAMPLE_ROWS, len(dataset.train))
+    if count is not None:
+        return [whole(cases[i % len(cases)], size, i) for i in range(count)]
+    rows = draw_recombined(folders, setup, engine, dataset, range(seed, seed + PARTITIONS))
+    for of_each, rows_each in ((LARGE_DRAWS, len(dataset.train)), (SMALL_DRAWS, size)):
+        for number in range(of_each):
+            rows += [whole(case, rows_each, number) for case in cases]
+            files.write_table(folders.coverage_table, COLUMNS, rows)
+    return rows
+
+
+def summary(rows: list[dict]) -> str:
+    """How often the interval held in each case, the mean error with its standard error, and the mean width, as a table.
+
+    Recombined draws of one partition share members and rows: their mean counts as one draw in the standard error.
+    """
+    lines = [f"{'':40}{'draws':>6}{'held':>7}  {'(95 %)':15}{'predicted − reached':>21}{'width':>9}"]
+    table = pd.DataFrame(rows)
+    for (kind, case, count), part in table.groupby(["kind", "case", "train_rows"], sort=False):
+        low, high = scoring.wilson(part["held"].sum(), len(part))
+        errors = part["predicted"] - part["reached"]
+        if kind != "whole":
+            errors = errors.groupby(part["seed"].str.partition("/")[0]).mean()
+        noise = errors.std(ddof=1) / math.sqrt(len(errors)) if len(errors) > 1 else math.nan
+        lines.append(
+            f"{f'{case}, {count:,} rows, {kind}':40}{len(part):6}{part['held'].mean():7.1%}  "
+            f"{f'({low:.1%} – {high:.1%})':15}{errors.mean():+12.5f} ± {noise:.5f}"
+            f"{(part['high'] - part['low']).mean():9.5f}"
+        )
+    return "\n".join(lines)

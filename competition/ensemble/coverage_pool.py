@@ -1,0 +1,107 @@
+"""Hundreds of competitions from members that are trained once: a draw recombines those that saw none of its test rows.
+
+A partition cuts the rows into six stratified blocks. A member learns from three of them and is asked about the other
+three: twenty halves, each trained from two seeds and as two architectures. A draw takes two blocks as its test.csv and
+four as its train.csv; of these each in turn is out of fold for the members of the other three, so its four folds are
+four members of the pool. A partition has fifteen draws.
+
+What they share: draws of one partition have members and rows in common, so that they count as one in a standard error,
+and all partitions cut the same rows. The repeats of a draw have the same folds, other than in a run, whose gain from
+more of them is larger. No draw has pupils: what labels test rows would have to learn anew for each.
+"""
+
+from dataclasses import replace
+from itertools import combinations
+
+import numpy as np
+
+from competition.config import RECIPES
+from competition.data.dataset import Dataset
+from competition.ensemble import scoring
+from competition.ensemble.coverage_whole import ALL, row_of
+from competition.ensemble.engines import Engine
+from competition.ensemble.folds import exchangeable, repeated_folds, seen_by
+from competition.ensemble.study_members import train_plans
+from competition.errors import CompetitionError
+from competition.network.device import Setup
+from competition.network.member import Member, seed_of
+from competition.runs.folders import Folders
+from competition.runs.result import MemberResult
+
+BLOCKS, TESTED = 6, 2
+KINDS = ("pooled", "normalized")
+SMALL = replace(RECIPES["quick"], **(ALL | {"epochs": 4}), tta=0)
+CASES = {
+    "one repeat": (4, 1, KINDS[:1]),  # folds, repeats, architectures
+    "two repeats": (4, 2, KINDS[:1]),
+    "two architectures": (4, 2, KINDS),
+    "random splits": (1, 6, KINDS[:1]),
+}
+
+
+def plan_pool(labels, partition: int) -> tuple[list[np.ndarray], dict[tuple, Member]]:
+    """The blocks of a partition, sorted row numbers, and its members by (half, seed, architecture)."""
+    blocks = [rows for _, rows in repeated_folds(labels, BLOCKS, 1, seed_of(partition, BLOCKS))]
+    pool = {}
+    for number, half in enumerate(combinations(range(BLOCKS), BLOCKS // 2)):
+        taught = np.sort(np.concatenate([blocks[block] for block in half]))
+        asked = np.setdiff1d(np.arange(len(labels)), taught)
+        for seed in range(2):
+            for kind in KINDS if seed == 0 else KINDS[:1]:
+                name = f"partition {partition}, {kind}: half{number + 1}-seed{seed + 1}"
+                of_its_own = seed_of(partition, number, seed, KINDS.index(kind)) >> 1
+                pool[half, seed, kind] = Member(name, replace(SMALL, architecture=kind), of_its_own, taught, asked)
+    return blocks, pool
+
+
+def draw_recombined(folders: Folders, setup: Setup, engine: Engine, dataset: Dataset, partitions: range) -> list[dict]:
+    """All draws of some partitions, whose members are trained where none is kept: dicts of coverage's COLUMNS.
+
+    Raises:
+        CompetitionError: a member does not learn, or a study is at work in the folder.
+    """
+    rows = []
+    for partition in partitions:
+        blocks, pool = plan_pool(dataset.train.labels, partition)
+        plans = {"pool": list(pool.values())}
+        results = train_plans(plans, folders.coverage / "members", setup, dataset, engine)
+        for failed in results.values():
+            if isinstance(failed, CompetitionError):
+                raise failed
+        for tested in combinations(range(BLOCKS), TESTED):
+            for case in CASES:
+                rows.append(_draw(case, partition, tested, blocks, pool, results, dataset.train.labels))
+    return rows
+
+
+def _draw(case: str, partition: int, tested: tuple, blocks, pool, results: dict[str, MemberResult], labels) -> dict:
+    folds, repeats, kinds = CASES[case]
+    config = replace(SMALL, folds=folds, repeats=repeats, architecture=",".join(kinds))
+    trained = [block for block in range(BLOCKS) if block not in tested]
+    chosen = [  # (fold, seed, architecture)
+        (block, min(repeat, 1) if len(kinds) == 1 else 0, kinds[repeat % len(kinds)])
+        for repeat in range(repeats if folds > 1 else 2)
+        for block in trained
+    ]
+    if folds == 1:
+        chosen = [chosen[i] for i in np.random.default_rng([partition, *tested]).permutation(len(chosen))[:repeats]]
+    test = np.sort(np.concatenate([blocks[block] for block in tested]))
+    members, out_of_fold, said = [], np.zeros((len(labels), 10)), []
+    for number, (block, seed, kind) in enumerate(chosen):
+        half = tuple(other for other in trained if other != block)
+        source = pool[half, seed, kind]
+        result = results[source.name].out_of_fold[config.variant]
+        name = f"repeat{number // folds + 1 if folds > 1 else number + 1}-fold{number % folds + 1}"
+        members.append(replace(source, name=name, out_of_fold_rows=blocks[block]))
+        out_of_fold[blocks[block]] += result[np.searchsorted(source.out_of_fold_rows, blocks[block])]
+        said.append(result[np.searchsorted(source.out_of_fold_rows, test)])
+    counts = seen_by(members, len(labels))
+    judged = np.flatnonzero(counts)
+    out_of_fold = out_of_fold[judged] / counts[judged, None]
+    groups = exchangeable(config, members, np.stack(said))
+    predicted = scoring.predict_leaderboard(labels[judged], out_of_fold, groups)
+    reached = scoring.accuracy(labels[test], np.mean(said, axis=0))
+    seed = f"{partition}/{'+'.join(str(block + 1) for block in tested)}"
+    train_rows = sum(len(blocks[block]) for block in trained)
+    accuracy = scoring.accuracy(labels[judged], out_of_fold)
+    return row_of(case, "recombined", train_rows, seed, accuracy, predicted, reached, len(test))

@@ -1,0 +1,110 @@
+"""A whole competition drawn from train.csv: the pipeline trains on two CSV files, and hidden labels judge it."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from competition.data.digits import Digits
+from competition.data.facts import TEST, TRAIN
+from competition.ensemble import scoring
+from competition.network.member import seed_of, split_rows
+from competition.runs import files
+from competition.runs.folders import Folders
+from competition.runs.run import Run
+from competition.runs.version import code_sha256
+
+SAMPLE_ROWS = 6000  # 4,000 : 2,000
+QUICK = {"folds": 4, "epochs": 5, "width": 0.5, "batch_size": 64}
+ALL = {"folds": 4, "epochs": 3, "width": 0.5, "batch_size": 128}  # of seven times the rows
+CASES = {
+    "one repeat": [{}],
+    "two repeats": [{"repeats": 2}],
+    "three architectures": [{"repeats": 3, "architecture": "pooled,fine,normalized"}],
+    "random splits": [{"folds": 1, "repeats": 6, "holdout": 0.25}],
+    "self-training": [{"repeats": 2, "teachers": 1}],
+    "blend": [{}, {"architecture": "normalized", "seed": 1}],
+}
+JUDGED_BY = ("network", "ensemble/scoring", "ensemble/folds", "ensemble/answer")  # what a kept draw depends on
+COLUMNS = (
+    "case", "kind", "train_rows", "test_rows", "seed", "out_of_fold", "predicted", "low", "high", "reached", "held",
+)  # fmt: skip
+
+
+def draw_whole(
+    folders: Folders,
+    digits: Digits,
+    case: str,
+    size: int,
+    seed: int,
+    train: Callable[..., Run],
+    blend: Callable[..., Run],
+    jobs: int | None = None,
+) -> dict:
+    """One whole competition: trained where it was not before, by this code.
+
+    Args:
+        digits: the competition's labelled rows.
+        case: in CASES.
+        size: how many of the rows it takes.
+        seed: of the rows and of all that is trained.
+        train, blend: those of `pipeline`.
+
+    Returns:
+        A dict of COLUMNS.
+    """
+    place = folders.coverage / f"{case.replace(' ', '-')}-{size}-{seed}"
+    kept, sources = place / "row.json", code_sha256(*JUDGED_BY)
+    if kept.exists() and (told := json.loads(kept.read_text("utf-8")))["sources"] == sources:
+        return told["row"]
+    rows = np.arange(len(digits))
+    if size < len(rows):
+        _, rows = split_rows(digits.labels, rows, size, seed_of(seed, 0))
+    taught, asked = split_rows(digits.labels, rows, size // 3, seed_of(seed, 1))
+    its = Folders(place / "input", place / "runs")
+    write_csv(its.input / f"{TRAIN}.gz", digits.images[taught], digits.labels[taught])
+    write_csv(its.input / f"{TEST}.gz", digits.images[asked])
+    small = (QUICK if size <= SAMPLE_ROWS else ALL) | {"seed": seed}
+    names = [train(its, {**small, **more, "seed": seed + more.get("seed", 0)}, jobs).name for more in CASES[case]]
+    run = blend(its, names) if len(names) > 1 else Run(its.submissions / names[0])
+    said = run.probabilities()[1][run.config.variant]
+    row = row_of(case, "whole", len(taught), seed, run.scores["out_of_fold"]["accuracy"], run.scores["leaderboard"],
+                 scoring.accuracy(digits.labels[asked], said), len(asked))  # fmt: skip
+    files.write_json(kept, {"sources": sources, "row": row})
+    shutil.rmtree(its.submissions)
+    shutil.rmtree(its.input)
+    return row
+
+
+def row_of(
+    case: str, kind: str, train_rows: int, seed, out_of_fold: float, predicted: dict, reached: float, test_rows: int
+) -> dict:
+    """A draw as the table has it."""
+    low, high = predicted["low"], predicted["high"]
+    return {
+        "case": case,
+        "kind": kind,
+        "train_rows": train_rows,
+        "test_rows": test_rows,
+        "seed": seed,
+        "out_of_fold": round(out_of_fold, 6),
+        "predicted": round(predicted["score"], 6),
+        "low": round(low, 6),
+        "high": round(high, 6),
+        "reached": round(reached, 6),
+        "held": int(low <= reached <= high),
+    }
+
+
+def write_csv(path: Path, images, labels=None) -> None:
+    """Digits in Kaggle's format, gzipped."""
+    names = [f"pixel{i}" for i in range(784)]
+    table = pd.DataFrame(images.reshape(len(images), 784), columns=names)
+    if labels is not None:
+        table.insert(0, "label", labels)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with files.replacing(path) as file:
+        table.to_csv(file, index=False, compression={"method": "gzip", "compresslevel": 1})

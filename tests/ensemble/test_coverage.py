@@ -1,0 +1,105 @@
+"""Simulated competitions: who learns from what, what a draw says, and what the table makes of all draws."""
+
+from itertools import combinations
+
+import numpy as np
+import pytest
+
+from competition import pipeline
+from competition.data.digits import read_digits
+from competition.ensemble import coverage, coverage_pool, coverage_whole
+from competition.ensemble.coverage_pool import plan_pool
+from competition.network.device import choose_setup
+from competition.runs.folders import Folders
+from competition.runs.result import MemberResult
+from competition.runs.run import list_runs
+
+LABELS = np.random.default_rng(0).integers(10, size=1200)
+
+
+def planted(pool, wrong):
+    """What each member says of its rows: the label for certain, but for some rows, of which it says the next digit."""
+    results = {}
+    for member in pool.values():
+        rows = member.out_of_fold_rows
+        said = np.eye(10, dtype=np.float32)[(LABELS[rows] + np.isin(rows, wrong)) % 10]
+        results[member.name] = MemberResult(np.stack([said, said]), said[None], [], [], {})
+    return results
+
+
+def test_a_member_of_the_pool_is_asked_about_all_that_it_has_not_seen():
+    blocks, pool = plan_pool(LABELS, 7)
+    assert len(pool) == 20 * 3 and len({member.seed for member in pool.values()}) == 60
+    assert sorted(np.concatenate(blocks)) == list(range(1200))
+    for (half, _, _), member in pool.items():
+        assert sorted(member.train_rows) == sorted(np.concatenate([blocks[block] for block in half]))
+        assert sorted([*member.train_rows, *member.out_of_fold_rows]) == list(range(1200))
+
+
+@pytest.mark.parametrize("case", coverage_pool.CASES)
+def test_a_draw_judges_each_row_by_members_that_never_saw_it(case):
+    blocks, pool = plan_pool(LABELS, 7)
+    wrong = np.random.default_rng(1).choice(1200, 60, replace=False)
+    results = planted(pool, wrong)
+    for tested in combinations(range(6), 2):
+        row = coverage_pool._draw(case, 7, tested, blocks, pool, results, LABELS)
+        test = np.concatenate([blocks[block] for block in tested])
+        assert row["reached"] == pytest.approx(1 - np.isin(test, wrong).mean(), abs=1e-6)
+        assert row["predicted"] == pytest.approx(row["out_of_fold"], abs=1e-6)  # members that agree promise no gain
+        if case != "random splits":  # which leave rows that nobody judged
+            trained = np.setdiff1d(np.arange(1200), test)
+            assert row["out_of_fold"] == pytest.approx(1 - np.isin(trained, wrong).mean(), abs=1e-6)
+        assert (row["train_rows"], row["test_rows"]) == (1200 - len(test), len(test))
+        assert row["held"] == (row["low"] <= row["reached"] <= row["high"])
+
+
+def test_no_draw_asks_a_member_that_learned_from_its_test_rows():
+    blocks, pool = plan_pool(LABELS, 7)
+    results = planted(pool, [])
+    poisoned = {
+        block: [m.name for m in pool.values() if np.isin(blocks[block], m.train_rows).any()] for block in range(6)
+    }
+    for tested in combinations(range(6), 2):
+        kept = {name: r for name, r in results.items() if not any(name in poisoned[block] for block in tested)}
+        for case in coverage_pool.CASES:
+            coverage_pool._draw(case, 7, tested, blocks, pool, kept, LABELS)  # a KeyError if it asked another
+
+
+def test_the_table_by_hand():
+    """Two partitions of two draws: the standard error is that of two means, 0.01 and 0.03."""
+
+    def row(seed, predicted, reached):
+        predicted = {"score": predicted, "low": predicted - 0.02, "high": predicted + 0.02}
+        return coverage_whole.row_of("one repeat", "recombined", 800, seed, 0.9, predicted, reached, 400)
+
+    rows = [row("1/1+2", 0.95, 0.95), row("1/1+3", 0.97, 0.95), row("2/1+2", 0.98, 0.95), row("2/1+3", 0.98, 0.95)]
+    assert [line["held"] for line in rows] == [1, 1, 0, 0]
+    line = coverage.summary(rows).splitlines()[1]
+    assert "one repeat, 800 rows, recombined" in line and " 4  50.0%" in line
+    assert "+0.02000 ± 0.01000" in line and line.endswith("0.04000")
+
+
+def test_the_files_of_a_draw_are_read_as_what_they_are(few, tmp_path):
+    coverage_whole.write_csv(tmp_path / "train.csv.gz", few.images, few.labels)
+    coverage_whole.write_csv(tmp_path / "test.csv.gz", few.images)
+    assert read_digits(tmp_path / "train.csv.gz", True).sha256 == few.sha256
+    np.testing.assert_array_equal(read_digits(tmp_path / "test.csv.gz", False).images, few.images)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", ("self-training", "blend"))
+def test_a_whole_draw_is_trained_once(few, tmp_path, monkeypatch, case, capsys):
+    monkeypatch.setattr(coverage_whole, "QUICK", {"folds": 2, "epochs": 2, "width": 0.125, "tta": 0.0})
+    folders = Folders(tmp_path / "none", tmp_path / "runs")
+
+    def train(where, settings, jobs):
+        return pipeline.train(where, choose_setup(), "quick", settings, jobs=1)
+
+    def draw():
+        return coverage_whole.draw_whole(folders, few, case, 300, 5, train, pipeline.blend)
+
+    row = draw()
+    assert (row["train_rows"], row["test_rows"]) == (200, 100) and 0 <= row["reached"] <= 1
+    assert row["low"] <= row["predicted"] <= row["high"] and "\nmember " in capsys.readouterr().out
+    assert draw() == row and "member" not in capsys.readouterr().out
+    assert not list_runs(Folders(tmp_path, folders.coverage / f"{case}-300-5" / "runs"))
