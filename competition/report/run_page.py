@@ -5,9 +5,11 @@ import json
 import warnings
 from collections import Counter
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from markupsafe import Markup
+from matplotlib.figure import Figure
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
 from competition.config import Config
@@ -24,6 +26,15 @@ from competition.runs.folders import Folders
 from competition.runs.run import Run, repeat_command
 
 FRACTIONS = (0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 1.0)  # of the most confident rows
+
+
+class Plot(NamedTuple):
+    """A figure of the page: the section that shows it, its description for who cannot see it, and its caption."""
+
+    section: str
+    figure: Figure
+    alt: str
+    caption: str
 
 
 def make_report(folders: Folders, run: Run, dataset: Dataset) -> Path:
@@ -58,18 +69,33 @@ def make_report(folders: Folders, run: Run, dataset: Dataset) -> Path:
     errors = _errors(dataset, rows, probabilities)
     counts = Counter(member.name.split("-")[0] for member in members)
     rounds = [repeat for repeat, count in counts.items() if count == config.folds > 1]  # all rows are asked about there
-    drawn = {
-        "accuracy": figures.curves(histories, kept, "accuracy"),
-        "loss": figures.curves(histories, kept, "loss"),
-        "confusion": figures.confusion_matrix(np.array(errors["counts"])),
-        "reliability": figures.reliability(scoring.calibration(labels, probabilities)),
-        "classes": figures.class_shares(dataset.train.labels, test.argmax(1)),
-        "ink": figures.ink_shares(dataset.train.images, dataset.test.images),
-        "growth": figures.growth(*_growth(config, labels, probabilities, members, results, rounds, test_members)),
-    }
+    measured = _growth(config, labels, probabilities, members, results, rounds, test_members)
+    plots = {
+        "accuracy": Plot("curves", figures.curves(histories, kept, "accuracy"), "Accuracy per epoch of all members, on "
+            "their training batches and on the slice that early stopping watches.", "Training accuracy is measured on "
+            "augmented images, with the weights still moving, so it may lie below that of the slice."),
+        "loss": Plot("curves", figures.curves(histories, kept, "loss"), "Loss per epoch of all members, training and "
+            "early-stopping slice, on a logarithmic scale.", "A loss of the slice that rises while the training loss "
+            "falls is overfitting; both high is underfitting."),
+        "confusion": Plot("", figures.confusion_matrix(np.array(errors["counts"])), "", ""),  # the page has a table
+        "reliability": Plot("calibration", figures.reliability(scoring.calibration(labels, probabilities)),
+            "Reliability diagram: fraction right against mean probability, with intervals and the number of rows in "
+            "each bin.", "Bins adapt: each holds an equal share of the errors that the probabilities expect, so the "
+            "last one holds nearly all rows."),
+        "classes": Plot("data", figures.class_shares(dataset.train.labels, test.argmax(1)), "Bar chart: share of each "
+            "digit in train.csv and among the predicted test rows.", "Shares that differ by much would point to a "
+            "mistake."),
+        "ink": Plot("data", figures.ink_shares(dataset.train.images, dataset.test.images), "Histogram of the mean ink "
+            "of a picture, train.csv and test.csv.", "Both files should be drawn alike: the curves should cover each "
+            "other."),
+        "growth": Plot("ensemble", figures.growth(*measured), "Errors in ten thousand against the number of members "
+            "averaged: measured out of fold, and predicted.", "One point is measured: single members." if not rounds
+            else f"Measured: each row averaged over the members of 1 to {len(rounds)} repeats." if len(rounds) > 1
+            else "With one repeat only the single point is measured: every row has one member that never saw it."),
+    }  # fmt: skip
     sheets = _sheets(config, dataset)
-    for name, figure in drawn.items():
-        files.write(run.path / "figures" / f"{name}.png", figures.to_png(figure))
+    for name, plot in plots.items():
+        files.write(run.path / "figures" / f"{name}.png", figures.to_png(plot.figure))
     for name, image in sheets.items():
         files.write(run.path / "figures" / f"{name}.png", png(image))
     suspects = _suspects(run, dataset, rows, probabilities)
@@ -84,7 +110,7 @@ def make_report(folders: Folders, run: Run, dataset: Dataset) -> Path:
         seconds=sum(run.manifest.get("seconds", {}).values()),
         row=registry.find(folders, run) or {},
         invalid=_invalid(run, dataset),
-        svg={name: Markup(figures.to_svg(figure)) for name, figure in drawn.items() if name != "confusion"},
+        plots=[(plot, Markup(figures.to_svg(plot.figure))) for plot in plots.values() if plot.section],
         sheet={name: inline(image) for name, image in sheets.items()},
         stops=Counter((epoch, result.facts["epochs"]) for result, epoch in zip(results, kept, strict=True)),
         suspects=suspects,
