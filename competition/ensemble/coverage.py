@@ -19,6 +19,7 @@ from competition.ensemble import scoring
 from competition.ensemble.coverage_pool import draw_recombined
 from competition.ensemble.coverage_whole import CASES, COLUMNS, SAMPLE_ROWS, draw_whole
 from competition.ensemble.engines import Engine
+from competition.errors import CompetitionError
 from competition.network.device import Setup
 from competition.runs import files
 from competition.runs.folders import Folders
@@ -46,7 +47,12 @@ def measure(
 
     Returns:
         Dicts of COLUMNS, which the table holds too.
+
+    Raises:
+        CompetitionError: `count` is below 1, or a member does not learn.
     """
+    if count is not None and count < 1:
+        raise CompetitionError(f'Competitions are 1 or more. Received: {count}. Next: `make coverage ARGS="3 99"`.')
 
     def whole(case: str, size: int, number: int) -> dict:
         return draw_whole(folders, dataset.train, case, size, seed + number, train, blend, engine.jobs)

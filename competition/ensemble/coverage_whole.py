@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -57,9 +58,14 @@ def draw_whole(
         A dict of COLUMNS.
     """
     place = folders.coverage / f"{case.replace(' ', '-')}-{size}-{seed}"
-    kept, sources = place / "row.json", code_sha256(*JUDGED_BY)
-    if kept.exists() and (told := json.loads(kept.read_text("utf-8")))["sources"] == sources:
-        return told["row"]
+    small = QUICK if size <= SAMPLE_ROWS else ALL
+    plans = [{**small, **more, "seed": seed + more.get("seed", 0)} for more in CASES[case]]
+    kept = place / "row.json"
+    made_of = {"code": code_sha256(*JUDGED_BY), "settings": plans, "data": digits.sha256}
+    with suppress(OSError, ValueError, KeyError):  # none, or a damaged one
+        told = json.loads(kept.read_text("utf-8"))
+        if told["made_of"] == made_of:
+            return told["row"]
     rows = np.arange(len(digits))
     if size < len(rows):
         _, rows = split_rows(digits.labels, rows, size, seed_of(seed, 0))
@@ -67,13 +73,12 @@ def draw_whole(
     its = Folders(place / "input", place / "runs")
     write_csv(its.input / f"{TRAIN}.gz", digits.images[taught], digits.labels[taught])
     write_csv(its.input / f"{TEST}.gz", digits.images[asked])
-    small = (QUICK if size <= SAMPLE_ROWS else ALL) | {"seed": seed}
-    names = [train(its, {**small, **more, "seed": seed + more.get("seed", 0)}, jobs).name for more in CASES[case]]
+    names = [train(its, settings, jobs).name for settings in plans]
     run = blend(its, names) if len(names) > 1 else Run(its.submissions / names[0])
     said = run.probabilities()[1][run.config.variant]
     row = row_of(case, "whole", len(taught), seed, run.scores["out_of_fold"]["accuracy"], run.scores["leaderboard"],
                  scoring.accuracy(digits.labels[asked], said), len(asked))  # fmt: skip
-    files.write_json(kept, {"sources": sources, "row": row})
+    files.write_json(kept, {"made_of": made_of, "row": row})
     shutil.rmtree(its.submissions)
     shutil.rmtree(its.input)
     return row

@@ -9,6 +9,7 @@ from competition import pipeline
 from competition.data.digits import read_digits
 from competition.ensemble import coverage, coverage_pool, coverage_whole
 from competition.ensemble.coverage_pool import plan_pool
+from competition.errors import CompetitionError
 from competition.network.device import choose_setup
 from competition.runs.folders import Folders
 from competition.runs.result import MemberResult
@@ -102,4 +103,14 @@ def test_a_whole_draw_is_trained_once(few, tmp_path, monkeypatch, case, capsys):
     assert (row["train_rows"], row["test_rows"]) == (200, 100) and 0 <= row["reached"] <= 1
     assert row["low"] <= row["predicted"] <= row["high"] and "\nmember " in capsys.readouterr().out
     assert draw() == row and "member" not in capsys.readouterr().out
+    kept = folders.coverage / f"{case}-300-5" / "row.json"
+    kept.write_text("{")
+    assert draw() == row and "\nmember " in capsys.readouterr().out
+    monkeypatch.setitem(coverage_whole.QUICK, "epochs", 1)
+    assert draw() != row and "\nmember " in capsys.readouterr().out
     assert not list_runs(Folders(tmp_path, folders.coverage / f"{case}-300-5" / "runs"))
+
+
+def test_no_competitions_are_refused():
+    with pytest.raises(CompetitionError, match="Competitions are 1 or more. Received: 0. Next: "):
+        coverage.measure(None, None, None, None, 0, 0, None, None)
