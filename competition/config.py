@@ -13,7 +13,7 @@ from competition.errors import CompetitionError
 
 MNIST = ("mnist-keras", "mnist-csv")  # sources of the public 70,000, which hold the answers: for the baselines alone
 PROTOCOL = ("folds", "repeats", "holdout")
-ARCHITECTURES = ("pooled", "fine", "normalized", "lenet", "shallow", "dense", "reference")  # models.py builds them
+ARCHITECTURES = ("pooled", "fine", "normalized", "residual", "lenet", "shallow", "dense", "reference")  # models.py builds them
 
 
 def whole(low: int, high: int):
@@ -54,6 +54,8 @@ class Config:
 
     # Model
     architecture: one_of(*ARCHITECTURES, several=True) = "pooled"  # several by commas: each repeat takes the next
+    zoom: real(1, 2) = 1.0  # factor by which the network enlarges what it sees, cutting the margin off
+    pixels: one_of("unit", "standardized") = "unit"  # between 0 and 1, or each picture with mean 0 and deviation 1
     width: real(0.125, 16) = 1.0  # factor on every layer's channels
     dropout: real(0, 0.95) = 0.3  # of the last features, while training; of hidden ones too where a network says so
 
@@ -73,6 +75,8 @@ class Config:
     shift: real(0, 27) = 2.0  # pixels, either way, each axis by itself
     shear: real(0, 45) = 8.0  # degrees, either way, each axis by itself
     elastic: real(0, 1000) = 0.0  # strength of the elastic distortion (albumentations' alpha); 0 is off
+    grid: real(0, 5) = 0.0  # pixels, by which the inner corners of a 4×4 grid move, either way, each axis by itself
+    unmoved: real(0, 1) = 0.0  # share of the images that stay as they are
 
     # Prediction
     tta: real(0, 1) = 0.5  # test-time augmentation: the mean of eight views, moved by this part of those ranges; 0: off
