@@ -25,7 +25,6 @@ NETWORKS = {  # weights, and the sides of the maps that the convolutions give
     "pooled": (251_722, [12, 12, 6, 6, 3]),
     "fine": (251_722, [24, 12, 6, 6, 3]),
     "normalized": (252_522, [12, 12, 6, 6, 3]),
-    "residual": (297_962, [28, 28, 14, 14, 7, 7, 4]),
     "lenet": (121_930, [26, 11]),
     "shallow": (693_962, [26]),
     "dense": (669_706, []),
