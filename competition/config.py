@@ -13,7 +13,7 @@ from competition.errors import CompetitionError
 
 MNIST = ("mnist-keras", "mnist-csv")  # sources of the public 70,000, which hold the answers: for the baselines alone
 PROTOCOL = ("folds", "repeats", "holdout")
-ARCHITECTURES = ("pooled", "fine", "normalized", "residual", "lenet", "shallow", "dense", "reference")  # models.py builds them
+ARCHITECTURES = ("pooled", "fine", "normalized", "lenet", "shallow", "dense", "reference")  # models.py builds them
 
 
 def whole(low: int, high: int):
@@ -54,8 +54,6 @@ class Config:
 
     # Model
     architecture: one_of(*ARCHITECTURES, several=True) = "pooled"  # several by commas: each repeat takes the next
-    zoom: real(1, 2) = 1.0  # factor by which the network enlarges what it sees, cutting the margin off
-    pixels: one_of("unit", "standardized") = "unit"  # between 0 and 1, or each picture with mean 0 and deviation 1
     width: real(0.125, 16) = 1.0  # factor on every layer's channels
     dropout: real(0, 0.95) = 0.3  # of the last features, while training; of hidden ones too where a network says so
 

@@ -3,7 +3,8 @@
 Stateless: what happens to row i in epoch e depends on (seed, e, i) alone, so batch order, worker count and
 resuming change nothing. Fast: albumentations takes 65 µs an image, most of it to draw the parameters of one. So
 an epoch draws all of them at once, each set for `SHARING` rows, other ones in the next epoch, and a picture is
-sampled once, whatever moves it, by one call of OpenCV for `TOGETHER` (`make bench`). Never a flip: no digit survives it.
+sampled once, whatever moves it, by one call of OpenCV for `TOGETHER` of them (`make bench`). Never a flip: no digit
+survives it.
 """
 
 import os
@@ -119,7 +120,7 @@ def sampling_maps(rotation, scale, shift, shear, corners=None) -> np.ndarray:
 
 
 def warp(images, sampled) -> np.ndarray:
-    """Images, uint8 (n, 28, 28, 1), moved by one map of `sampling_maps`, (28, 28, 2); what comes from outside is paper."""
+    """Images, uint8 (n, 28, 28, 1), moved by one map of `sampling_maps`, (28, 28, 2); from outside comes paper."""
     count = len(images)
     padded = np.concatenate([images, np.zeros((-count % TOGETHER, 28, 28, 1), np.uint8)])
     moved = [

@@ -73,9 +73,9 @@ def augmentation():
     theirs = A.Compose([
         A.Affine(
             rotate=(-config.rotation, config.rotation),
-            scale={axis: (1 - scale, 1 + scale) for axis in "xy"},
-            translate_percent={axis: (-shift, shift) for axis in "xy"},
-            shear={axis: shear for axis in "xy"},
+            scale=dict.fromkeys("xy", (1 - scale, 1 + scale)),
+            translate_percent=dict.fromkeys("xy", (-shift, shift)),
+            shear=dict.fromkeys("xy", shear),
             p=1,
         )
     ])  # fmt: skip
