@@ -51,9 +51,10 @@ class Progress:
         self.bar.update(self.epochs - self.seen.get(name, 0))  # what early stopping saved
         self.seen[name] = self.epochs
         self.bar.set_description_str(f"member {min(self.done + 1, self.members)} of {self.members}")
+        epochs = "1 epoch" if facts["epochs"] == 1 else f"{facts['epochs']} epochs"
         self.say(
             f"member {self.done} of {self.members} ({name}): accuracy {facts['accuracy']:.4f} after "
-            f"{facts['epochs']} epochs, {facts['seconds']:.0f} s; out-of-fold so far {so_far:.4f}{self._left()}"
+            f"{epochs}, {facts['seconds']:.0f} s; out-of-fold so far {so_far:.4f}{self._left()}"
         )
 
     def say(self, line: str) -> None:
