@@ -26,6 +26,7 @@ STYLE = {
     "svg.hashsalt": "digits",  # the same figure gives the same bytes
     **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), INK),
 }
+TO_SEE = {"accuracy": "Does the accuracy still rise at the end?", "loss": "Does the slice's loss rise again?"}
 
 
 def styled(draw):
@@ -81,7 +82,7 @@ def curves(histories, kept, measure: str) -> Figure:
         kept: for each member, the epoch whose weights it kept, from 1.
         measure: `accuracy` or `loss`.
     """
-    figure, axes = _axes(f"{measure.capitalize()} per epoch, all members", "epoch", measure)
+    figure, axes = _axes(TO_SEE[measure], "epoch", measure)
     top = 0.9999 if measure == "accuracy" else np.inf
     for prefix, color, label in (("", ORANGE, "training (augmented)"), ("val_", BLUE, "early-stopping slice")):
         for i, history in enumerate(histories):
@@ -109,7 +110,7 @@ def curves(histories, kept, measure: str) -> Figure:
 @styled
 def confusion_matrix(counts) -> Figure:
     """Counts (10, 10) of errors by label and reading, the diagonal written but not coloured."""
-    figure, axes = _axes("Label (row) read as (column)", "read as", "label", size=(4.6, 4.4))
+    figure, axes = _axes("The darker, the more often taken for it", "read as", "label", size=(4.6, 4.4))
     errors = np.where(np.eye(10, dtype=bool), 0, counts)
     axes.imshow(np.sqrt(errors), cmap="Oranges", vmax=2 * np.sqrt(max(1, errors.max())))
     for row, column in np.argwhere(counts):
@@ -122,7 +123,7 @@ def confusion_matrix(counts) -> Figure:
 @styled
 def class_shares(train_labels, predicted) -> Figure:
     """Share of each digit in train.csv and among the predicted test rows."""
-    figure, axes = _axes("Share of each digit", "digit", "share of the rows, %")
+    figure, axes = _axes("Is each digit as frequent among the answers?", "digit", "share of the rows, %")
     for shift, labels, color, name in (
         (-0.2, train_labels, BLUE, "train.csv"),
         (0.2, predicted, ORANGE, "test, predicted"),
@@ -138,7 +139,7 @@ def class_shares(train_labels, predicted) -> Figure:
 @styled
 def ink_shares(train_images, test_images) -> Figure:
     """How much ink the pictures of both files hold."""
-    figure, axes = _axes("Ink in a picture", "mean of its pixels (0 paper … 255 ink)", "share of the pictures, %")
+    figure, axes = _axes("As much ink in both?", "mean of its pixels (0 paper … 255 ink)", "share of the pictures, %")
     for images, color, name in ((train_images, BLUE, "train.csv"), (test_images, ORANGE, "test.csv")):
         ink = images.mean(axis=(1, 2, 3))
         axes.hist(ink, np.arange(0, 101, 4), weights=np.full(len(ink), 100 / len(ink)),
@@ -151,7 +152,7 @@ def ink_shares(train_images, test_images) -> Figure:
 def reliability(bins: dict) -> Figure:
     """Reliability diagram of `scoring.calibration`'s bins, with their rows and 95 % intervals."""
     figure, axes = _axes(
-        "Reliability, with the rows of each bin", "mean probability of the predicted digit", "fraction right"
+        "On the line it is as often right as it says", "mean probability of the predicted digit", "fraction right"
     )
     right = np.round(bins["accuracy"] * bins["count"])
     low, high = np.array([scoring.wilson(k, n) for k, n in zip(right, bins["count"], strict=True)]).T
@@ -175,7 +176,7 @@ def growth(measured, predicted) -> Figure:
     Args:
         measured, predicted: pairs (members (k,), accuracy (k,)).
     """
-    figure, axes = _axes("Errors by members averaged", "members averaged", "errors in 10,000")
+    figure, axes = _axes("How far more members bring the errors down", "members averaged", "errors in 10,000")
     axes.plot(predicted[0], 1e4 * (1 - np.asarray(predicted[1])), "--", color=ORANGE, label="predicted, unseen rows")
     axes.plot(measured[0], 1e4 * (1 - np.asarray(measured[1])), "o-", color=BLUE, ms=4, label="measured, out-of-fold")
     axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
@@ -192,7 +193,7 @@ def intervals(names, series, unit: str) -> Figure:
         series: from a label to an array (rows, 2), differences and half of their intervals; two at most.
         unit: of both.
     """
-    figure, axes = _axes("Difference from the base, 95 % intervals", unit, "", size=(4.6, 1.1 + 0.55 * len(names)))
+    figure, axes = _axes("Left of the line better; across it, not seen", unit, "", size=(4.6, 1.1 + 0.55 * len(names)))
     rows = np.arange(len(names))
     axes.vlines(np.zeros(len(names)), rows + 0.1, rows + 0.52, color=INK, lw=0.8, alpha=0.6)
     for i, (label, values) in enumerate(series.items()):

@@ -28,7 +28,7 @@ HISTORIES = [
 def test_curves_are_each_members_history_with_a_circle_at_the_weights_it_kept(measure, scale, ends):
     (axes,) = figures.curves(HISTORIES, [2, 1], measure).axes
     words, legend = words_of(axes)
-    assert words == [f"{measure.capitalize()} per epoch, all members", "epoch", measure]
+    assert words == [figures.TO_SEE[measure], "epoch", measure]
     assert legend == ["training (augmented)", "early-stopping slice", "weights kept"] and axes.get_yscale() == scale
     drawn = [(line.get_color(), *map(list, line.get_data())) for line in axes.lines if line.get_linestyle() == "-"]
     for color, prefix in ((figures.ORANGE, ""), (figures.BLUE, "val_")):
@@ -48,7 +48,7 @@ def test_the_confusion_matrix_writes_counts_where_label_and_reading_meet():
     counts[4, 9], counts[9, 4] = 16, 4
     (axes,) = figures.confusion_matrix(counts).axes
     assert [axes.get_title(loc="left"), axes.get_xlabel(), axes.get_ylabel()] == [
-        "Label (row) read as (column)", "read as", "label"
+        "The darker, the more often taken for it", "read as", "label"
     ]  # fmt: skip
     told = {(text.get_position()[1], text.get_position()[0]): text.get_text() for text in axes.texts}
     assert told == {**{(i, i): str(590 + i) for i in range(10)}, (4, 9): "16", (9, 4): "4"}
@@ -62,7 +62,7 @@ def test_the_confusion_matrix_writes_counts_where_label_and_reading_meet():
 def test_bars_are_the_share_of_each_digit():
     (axes,) = figures.class_shares(np.repeat(np.arange(10), 3), np.array([0, 0, 0, 7])).axes
     words, legend = words_of(axes)
-    assert words == ["Share of each digit", "digit", "share of the rows, %"]
+    assert words == ["Is each digit as frequent among the answers?", "digit", "share of the rows, %"]
     assert legend == ["train.csv", "test, predicted"]
     for bars, shares, side in zip(axes.containers, ([10] * 10, [75, *[0] * 6, 25, 0, 0]), (-0.4, 0.0), strict=True):
         assert [bar.get_height() for bar in bars] == pytest.approx(shares)
@@ -74,7 +74,11 @@ def test_ink_is_a_histogram_of_the_pictures_means():
     pictures[:, :14] = np.reshape([4, 4, 100, 196], (4, 1, 1, 1))  # half of each is paper
     (axes,) = figures.ink_shares(pictures, pictures[:1]).axes
     words, legend = words_of(axes)
-    assert words == ["Ink in a picture", "mean of its pixels (0 paper … 255 ink)", "share of the pictures, %"]
+    assert words == [
+        "As much ink in both?",
+        "mean of its pixels (0 paper … 255 ink)",
+        "share of the pictures, %",
+    ]
     assert legend == ["train.csv", "test.csv"]
     tops = [{x: y for x, y in patch.get_xy()[1::2] if y} for patch in axes.patches]  # of the steps, from the left
     assert tops == [{0: 50, 48: 25, 96: 25}, {0: 100}]
@@ -85,7 +89,7 @@ def test_reliability_is_a_point_a_bin_with_its_interval_and_its_rows():
     (axes,) = figures.reliability(bins).axes
     words, legend = words_of(axes)
     assert words == [
-        "Reliability, with the rows of each bin", "mean probability of the predicted digit", "fraction right"
+        "On the line it is as often right as it says", "mean probability of the predicted digit", "fraction right"
     ]  # fmt: skip
     assert legend == ["perfect", "measured, 95 %"]
     diagonal, points = axes.lines[:2]
@@ -103,7 +107,7 @@ def test_reliability_is_a_point_a_bin_with_its_interval_and_its_rows():
 def test_growth_is_errors_in_ten_thousand_measured_and_predicted():
     (axes,) = figures.growth(([1, 2], [0.99, 0.995]), (np.arange(6, 19, 6), np.array([0.99, 0.994, 0.996]))).axes
     words, legend = words_of(axes)
-    assert words == ["Errors by members averaged", "members averaged", "errors in 10,000"]
+    assert words == ["How far more members bring the errors down", "members averaged", "errors in 10,000"]
     assert legend == ["predicted, unseen rows", "measured, out-of-fold"]
     predicted, measured = axes.lines
     assert (predicted.get_linestyle(), measured.get_linestyle()) == ("--", "-")
