@@ -18,15 +18,17 @@ quoted = '$(subst ','\'',$(1))'
 .PHONY: bench soak fuzz lint clean
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {name = $$1; text = $$2; if (length(text) > 63 && match(text, / \(.*/)) \
+		text = substr(text, 1, RSTART - 1) "\n" sprintf("%17s", "") substr(text, RSTART + 1); \
+		printf "  make %-9s %s\n", name, text}' $(MAKEFILE_LIST)
 
 data: $(SETUP)  ## find, download or unpack the data, and check every value
 	@$(PYTHON) -m competition data $(ARGS)
 
-train: $(SETUP)  ## train the ensemble and write a submission (RECIPE=, MINUTES=, JOBS= or SCHEDULER=, NEW=1, TENSORBOARD=1, ARGS=)
+train: $(SETUP)  ## train the ensemble and write a submission (RECIPE=, MINUTES=, NEW=1, JOBS= or SCHEDULER=, TENSORBOARD=1)
 	@$(PYTHON) -m competition train $(if $(RECIPE),--recipe $(RECIPE)) $(if $(MINUTES),--minutes $(MINUTES)) $(if $(JOBS),--jobs $(JOBS)) $(if $(SCHEDULER),--scheduler $(SCHEDULER)) $(if $(NEW),--new) $(if $(TENSORBOARD),--tensorboard) $(ARGS)
 
-study: $(SETUP)  ## does a change help? (BASE=, CHANGES="epochs=14; width=2,dropout=0.1", SEEDS=, FULL=1, NAME=, JOBS= or SCHEDULER=)
+study: $(SETUP)  ## does a change help? (BASE=, CHANGES="epochs=14; width=2", SEEDS=, FULL=1, NAME=)
 	@$(PYTHON) -m competition study $(if $(BASE),--base $(call quoted,$(BASE))) --changes $(call quoted,$(CHANGES)) \
 		$(if $(SEEDS),--seeds $(SEEDS)) $(if $(FULL),--full) $(if $(NAME),--name $(call quoted,$(NAME))) \
 		$(if $(JOBS),--jobs $(JOBS)) $(if $(SCHEDULER),--scheduler $(SCHEDULER)) $(ARGS)
@@ -35,7 +37,7 @@ baselines: $(SETUP)  ## train six classic systems by their own recipes, beside o
 	@$(PYTHON) -m competition baselines $(if $(JOBS),--jobs $(JOBS)) $(if $(REFERENCE),--reference) \
 		$(if $(MINUTES),--minutes $(MINUTES)) $(ARGS)
 
-coverage: $(SETUP)  ## does the predicted interval hold? simulated competitions, for hours (ARGS="3 99": three small ones, seed 99)
+coverage: $(SETUP)  ## does its interval hold? hours of simulated competitions (ARGS="3 99": three small ones, seed 99)
 	@$(PYTHON) -m competition coverage $(if $(JOBS),--jobs $(JOBS)) $(ARGS)
 
 blend: $(SETUP)  ## average finished runs into a new one (RUNS=run-a,run-b)
@@ -54,7 +56,7 @@ kernel: $(SETUP)  ## pack the package and a recipe for Kaggle (KIND=script, RECI
 notebook: $(SETUP)  ## execute the walk-through of a run, into the run's folder (RUN=)
 	@$(PYTHON) -m competition notebook $(if $(RUN),--run $(call quoted,$(RUN))) $(ARGS)
 
-report: $(SETUP)  ## make report.html of the newest complete run (RUN=), or compare two (COMPARE=run-a,run-b)
+report: $(SETUP)  ## make report.html of the newest complete run, or compare two (RUN= or COMPARE=run-a,run-b)
 	@$(PYTHON) -m competition report $(if $(RUN),--run $(call quoted,$(RUN))) $(if $(COMPARE),--compare $(call quoted,$(COMPARE))) $(ARGS)
 
 # IMAGES is a file, or several as a shell takes them: IMAGES="a.png b.png", IMAGES="photos/*.png", IMAGES="'my a.png' b.png"
@@ -74,13 +76,13 @@ test: lint  ## lint and the tests, about 3 minutes
 test-all: lint  ## everything that CI runs, under 30 minutes
 	@$(PYTHON) -m pytest $(SIDE_BY_SIDE) -m "slow or not slow" $(ARGS)
 
-bench: $(SETUP)  ## measure reading, augmentation, steps, members side by side, determinism and memory
+bench: $(SETUP)  ## measure reading, augmentation, steps, members and memory (ARGS=step)
 	@$(PYTHON) -m tests.bench $(ARGS)
 
 soak: $(SETUP)  ## kill a small run 100 times, and compare what it ends with (ARGS="kills seed")
 	@$(PYTHON) -m tests.soak $(ARGS)
 
-fuzz: $(SETUP)  ## read 7,000 damaged files: each is read as what it is, or refused (ARGS="of-each-kind seed")
+fuzz: $(SETUP)  ## read 7,000 damaged files: each as what it is, or refused (ARGS="of-each-kind seed")
 	@$(PYTHON) -m tests.fuzz $(ARGS)
 
 lint: $(SETUP)  ## ruff: lint and format

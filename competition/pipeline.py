@@ -73,7 +73,7 @@ def train(
 
     count = f"{config.members} member{'s' * (config.members > 1)}"
     limit = "" if budget.minutes is None else f", those that fit into {budget.minutes:g} minutes"
-    print(f"{count} on {dataset.source} data, {engine.describe()}, {setup.describe()}{limit}.")
+    print(f"{count} on {dataset.source} data{limit}, {setup.describe()},\n{engine.describe()}.")
     members = train_members(run, config, setup, dataset.train, dataset.test, engine, tensorboard, budget)
     load_dataset_of(folders, run.manifest)  # a file that was replaced meanwhile is noticed before anything is said
     clock.lap("members")
@@ -133,7 +133,7 @@ def study(
     table = table_path(folders, name, base or settings[BASE].recipe, changes, full)
     members = len(settings) * seeds * (settings[BASE].members if full else 3)
     setup = engine.settle(choose_setup(threads=1), members)  # threads change bytes: what is kept stays comparable
-    print(f"{len(settings) - 1} changes of {words_of(settings[BASE])}, {engine.describe()}, {setup.describe()}.")
+    print(f"{len(settings) - 1} changes of {words_of(settings[BASE])}, {setup.describe()},\n{engine.describe()}.")
     lines = conduct(folders, setup, engine, dataset, settings, seeds, full)
     files.write_table(table, COLUMNS, lines)
     print(summary_of_study(lines))
@@ -187,7 +187,8 @@ def summary(folders: Folders, run: Run, scores: dict, warnings: list[str]) -> st
     lines = [
         "",
         f"Out-of-fold accuracy     {oof['accuracy']:.5f}  (95 % interval {oof['low']:.5f} – {oof['high']:.5f}; "
-        f"{oof['errors']} errors), log-loss {oof['log_loss']:.5f}",
+        f"{oof['errors']} errors)",
+        f"  log-loss               {oof['log_loss']:.5f}",
         f"  single members (mean)  {scores['members']['accuracy']:.5f}",
         f"Predicted leaderboard    {board['score']:.5f}  ({board['low']:.5f} – {board['high']:.5f})",
     ]

@@ -17,14 +17,15 @@ from competition.runs.folders import SAMPLE, Folders
 MNIST_FILES = "mnist_train.csv", "mnist_test.csv"
 SAMPLE_FILES = SAMPLE / f"{TRAIN}.gz", SAMPLE / f"{TEST}.gz"
 BANNER = f"""\
-==================================================================================
- This is the embedded SAMPLE: 6,000 training and 2,000 test digits of the 70,000.
+================================================================================
+ This is the embedded SAMPLE: 6,000 training digits and 2,000 test digits.
  For the real data do one of these, then run the command again:
    - put {COMPETITION}.zip, downloaded in the browser from
-     {PAGE}/data, into {{input}}/
-   - create an API token at https://www.kaggle.com/settings and accept the rules at
+     {PAGE}/data,
+     into {{input}}/
+   - create an API token at https://www.kaggle.com/settings and accept the rules:
      {RULES}
-=================================================================================="""
+================================================================================"""
 
 
 @dataclass(frozen=True)

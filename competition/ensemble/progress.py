@@ -53,8 +53,8 @@ class Progress:
         self.bar.set_description_str(f"member {min(self.done + 1, self.members)} of {self.members}")
         epochs = "1 epoch" if facts["epochs"] == 1 else f"{facts['epochs']} epochs"
         self.say(
-            f"member {self.done} of {self.members} ({name}): accuracy {facts['accuracy']:.4f} after "
-            f"{epochs}, {facts['seconds']:.0f} s; out-of-fold so far {so_far:.4f}{self._left()}"
+            f"member {self.done} of {self.members} ({name}): accuracy {facts['accuracy']:.4f}, {epochs}, "
+            f"{facts['seconds']:.0f} s; so far {so_far:.4f}{self._left() if self.bar.disable else ''}"
         )
 
     def say(self, line: str) -> None:

@@ -47,8 +47,8 @@ def test_the_time_left_goes_by_images_not_by_members(clock, counted, capsys):
     counted.member("second", FACTS, 0.99)
     said = capsys.readouterr().out.splitlines()
     assert said == [
-        "member 2 of 3 (first): accuracy 0.9876 after 3 epochs, 30 s; out-of-fold so far 0.9800; about 02:30 left",
-        "member 3 of 3 (second): accuracy 0.9876 after 3 epochs, 30 s; out-of-fold so far 0.9900",
+        "member 2 of 3 (first): accuracy 0.9876, 3 epochs, 30 s; so far 0.9800; about 02:30 left",
+        "member 3 of 3 (second): accuracy 0.9876, 3 epochs, 30 s; so far 0.9900",
     ]
 
 
