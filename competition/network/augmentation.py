@@ -20,7 +20,6 @@ from competition.config import Config
 SHARING = 8  # rows that share their movement in an epoch; other ones in the next
 TOGETHER = 4  # pictures a call, always: of two, or of more than four, OpenCV's remap rounds otherwise
 TILES = 4  # of the coarse grid, either way
-INTERPOLATIONS = {"linear": cv2.INTER_LINEAR, "cubic": cv2.INTER_CUBIC}
 BLOCK = 256  # movements whose maps are in memory at once: 1.6 MB
 CENTRE = 13.5  # pixels, from the middle of the first one
 PIXELS = np.arange(28, dtype=np.float32) - CENTRE
@@ -53,7 +52,7 @@ class Augmenter:
             uint8 array (m, 28, 28, 1).
         """
         c = self.config
-        if not any((c.rotation, c.scale, c.shift, c.shear, c.grid, c.perspective, c.elastic)):
+        if not any((c.rotation, c.scale, c.shift, c.shear, c.grid, c.elastic)):
             return images[rows]
         draw = np.random.default_rng([self.seed, epoch])
         groups = -(-len(images) // SHARING)
@@ -65,17 +64,16 @@ class Augmenter:
         corners = np.zeros((groups, TILES + 1, TILES + 1, 2), np.float32)
         corners[:, 1:-1, 1:-1] = uniform(c.grid, TILES - 1, TILES - 1, 2)
         movements = uniform(c.rotation), 1 + uniform(c.scale, 2), uniform(c.shift, 2), uniform(c.shear, 2), corners
-        vanishing = uniform(c.perspective, 2)
         still, seeds = draw.random(groups) < c.unmoved, draw.integers(2**31, size=groups)
         order = np.argsort(group, kind="stable")
         starts = np.searchsorted(group[order], np.arange(groups + 1))
         result = images[rows]
         for first in range(0, groups, BLOCK):
-            maps = sampling_maps(*(movement[first : first + BLOCK] for movement in (*movements, vanishing)))
+            maps = sampling_maps(*(movement[first : first + BLOCK] for movement in movements))
             for number, sampled in enumerate(maps, first):
                 sharing = order[starts[number] : starts[number + 1]]
                 if len(sharing) and not still[number]:
-                    result[sharing] = warp(result[sharing], sampled, INTERPOLATIONS[c.interpolation])
+                    result[sharing] = warp(result[sharing], sampled)
                     if self.elastic:
                         result[sharing] = self.elastic(result[sharing], int(seeds[number]))
         return result
@@ -96,7 +94,7 @@ def _elastic(alpha: float) -> Callable[[np.ndarray, int], np.ndarray]:
     return distort
 
 
-def sampling_maps(rotation, scale, shift, shear, corners=None, vanishing=None) -> np.ndarray:
+def sampling_maps(rotation, scale, shift, shear, corners=None) -> np.ndarray:
     """Where each pixel of moved pictures is found in the pictures: float32 array (m, 28, 28, 2) of x and y in pixels.
 
     A picture is scaled, turned, sheared and shifted about its middle.
@@ -106,7 +104,6 @@ def sampling_maps(rotation, scale, shift, shear, corners=None, vanishing=None) -
         scale, shift, shear: float arrays (m, 2), of x and y: factors, pixels, degrees.
         corners: float array (m, 5, 5, 2), pixels by which the corners of a coarse grid are displaced besides, and the
             pixels between them in proportion. Doucet moves the inner ones by a pixel at most.
-        vanishing: float array (m, 2), of x and y: by how much larger than the middle a margin is seen.
     """
     turn, (shear_x, shear_y) = np.deg2rad(rotation), np.tan(np.deg2rad(shear)).T
     one = np.ones_like(shear_x)
@@ -119,43 +116,15 @@ def sampling_maps(rotation, scale, shift, shear, corners=None, vanishing=None) -
     if corners is not None and corners.any():
         rows = np.tensordot(SHARES, corners, (1, 1))  # (28, m, 5, 2)
         maps += (SHARES @ rows).transpose(1, 0, 2, 3)
-    if vanishing is not None and vanishing.any():
-        x, y = vanishing.T[:, :, None] * PIXELS / CENTRE
-        maps = CENTRE + (maps - CENTRE) / (1 + x[:, None, :] + y[:, :, None])[..., None]
     return maps.astype(np.float32)
 
 
-def deslanted(images, part: float) -> np.ndarray:
-    """Images, uint8 (n, 28, 28, 1), sheared along x until that part of their slant is gone.
-
-    The slant is the covariance of x and y over the variance of y, weighted by ink, and the centre of mass stays where
-    it is (LeCun et al. 1998).
-    """
-    ink = images[..., 0].astype(np.float32)
-    mass = ink.sum(axis=(1, 2)) + 1e-6
-    down, across = ink.sum(axis=2), ink.sum(axis=1)
-    y, x = down @ PIXELS / mass, across @ PIXELS / mass
-    variance = down @ PIXELS**2 / mass - y**2
-    covariance = (ink @ PIXELS * PIXELS).sum(axis=1) / mass - x * y
-    slant = part * covariance / np.maximum(variance, 1)
-    moved = [
-        cv2.warpAffine(
-            picture,
-            np.array([[1, by, -by * (CENTRE + middle)], [0, 1, 0]], np.float32),
-            (28, 28),
-            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-        )
-        for picture, by, middle in zip(images[..., 0], slant, y, strict=True)
-    ]
-    return np.array(moved)[..., None]
-
-
-def warp(images, sampled, interpolation=cv2.INTER_LINEAR) -> np.ndarray:
+def warp(images, sampled) -> np.ndarray:
     """Images, uint8 (n, 28, 28, 1), moved by one map of `sampling_maps`, (28, 28, 2); from outside comes paper."""
     count = len(images)
     padded = np.concatenate([images, np.zeros((-count % TOGETHER, 28, 28, 1), np.uint8)])
     moved = [
-        cv2.remap(np.ascontiguousarray(some[..., 0].transpose(1, 2, 0)), sampled, None, interpolation)
+        cv2.remap(np.ascontiguousarray(some[..., 0].transpose(1, 2, 0)), sampled, None, cv2.INTER_LINEAR)
         for some in padded.reshape(-1, TOGETHER, 28, 28, 1)
     ]
     return np.stack(moved).transpose(0, 3, 1, 2).reshape(-1, 28, 28, 1)[:count] if count else images

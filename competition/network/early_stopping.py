@@ -28,13 +28,12 @@ class EarlyStopping(keras.callbacks.Callback):
     Args:
         images, labels: the watched rows, (n, 28, 28, 1) uint8 and (n,) int64.
         patience: clearly worse epochs in a row before training stops; 0 never stops it and keeps the last weights.
-        average: good epochs, the last ones, whose weights are averaged.
     """
 
-    def __init__(self, images, labels, patience: int, average: int = 1):
+    def __init__(self, images, labels, patience: int):
         super().__init__()
-        self.images, self.labels, self.patience, self.average = images, labels, patience, average
-        self.best, self.weights = None, []  # losses of the best epoch, weights of the last good one
+        self.images, self.labels, self.patience = images, labels, patience
+        self.best = self.weights = None  # losses of the best epoch, weights of the last good one
         self.worse = self.kept_epoch = 0
 
     def on_epoch_end(self, epoch, logs=None):
@@ -52,8 +51,7 @@ class EarlyStopping(keras.callbacks.Callback):
             self.worse += 1
             self.model.stop_training = self.worse >= self.patience
             return
-        self.worse, self.kept_epoch = 0, epoch + 1
-        self.weights = [*self.weights, self.model.get_weights()][-self.average :]
+        self.worse, self.kept_epoch, self.weights = 0, epoch + 1, self.model.get_weights()
         if self.best is None or losses.mean() < self.best.mean():
             self.best = losses
 
@@ -67,5 +65,5 @@ class EarlyStopping(keras.callbacks.Callback):
 
     def on_train_end(self, logs=None):
         """Take back the last good weights."""
-        if self.weights:
-            self.model.set_weights([np.mean(some, axis=0) for some in zip(*self.weights, strict=True)])
+        if self.weights is not None:
+            self.model.set_weights(self.weights)

@@ -13,12 +13,7 @@ layers, ops = keras.layers, keras.ops
 def build_model(config: Config) -> keras.Model:
     """Build the network that `config.architecture` names, with fresh weights."""
     image = keras.Input((28, 28, 1), name="image")
-    seen = layers.Rescaling(1 / 255)(image)
-    if (side := round(28 / config.zoom)) < 28:
-        seen = layers.Resizing(28, 28)(layers.CenterCrop(side, side)(seen))
-    if config.pixels == "standardized":
-        seen = layers.LayerNormalization(axis=(1, 2, 3), center=False, scale=False)(seen)
-    features = ARCHITECTURES[config.architecture](seen, config)
+    features = ARCHITECTURES[config.architecture](layers.Rescaling(1 / 255)(image), config)
     if config.dropout:
         features = layers.Dropout(config.dropout)(features)
     logits = layers.Dense(10, dtype="float32", name="logits")(features)
@@ -144,24 +139,6 @@ def normalized(x, config: Config):
     return after_the_stem(x, config, lambda filters, size: convolve(filters, size, padding="same"))
 
 
-def residual(x, config: Config):
-    """A residual step at each of 28×28, 14×14, 7×7 and 4×4, as Doucet has it, at a quarter of his width.
-
-    Standardized weights keep the variance, and a sum of two doubles it: so it is halved again.
-    """
-
-    def step(x):
-        return layers.Rescaling(0.5**0.5)(layers.Add()([x, StandardizedConv2D(x.shape[-1], 3)(x)]))
-
-    x = step(StandardizedConv2D(channels_of(32, config), 5)(x))
-    x = step(layers.MaxPooling2D(2)(x))
-    x = StandardizedConv2D(channels_of(64, config), 3)(x)
-    x = step(layers.MaxPooling2D(2)(x))
-    x = StandardizedConv2D(channels_of(128, config), 3)(x)
-    x = step(layers.MaxPooling2D(2, padding="same")(x))
-    return layers.GlobalAveragePooling2D()(x)
-
-
 def after_the_stem(x, config: Config, convolution):
     """3×3 convolutions at 12×12, 6×6 and 3×3, pooled in between and averaged at the end."""
     x = convolution(channels_of(48, config), 3)(x)
@@ -208,5 +185,5 @@ def reference(x, config: Config):
 
 
 ARCHITECTURES = {
-    function.__name__: function for function in (pooled, fine, normalized, residual, lenet, shallow, dense, reference)
+    function.__name__: function for function in (pooled, fine, normalized, lenet, shallow, dense, reference)
 }

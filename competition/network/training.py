@@ -3,14 +3,13 @@
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from competition.config import Config
 from competition.data.digits import Digits
-from competition.network.augmentation import Augmenter, deslanted, tta_views
+from competition.network.augmentation import Augmenter, tta_views
 from competition.network.device import Setup, feed, keras, prepare
 from competition.network.early_stopping import EarlyStopping, predict_logits
 from competition.network.member import Member, set_aside
@@ -43,9 +42,6 @@ def fit_member(
     prepare(setup, seed)
     config, asked = member.config, member.out_of_fold_rows
     taught, watched = set_aside(train.labels, member.train_rows, config.stop_fraction, seed)
-    if config.deslant:
-        train = replace(train, images=deslanted(train.images, config.deslant))
-        test = replace(test, images=deslanted(test.images, config.deslant))
     images, targets = train.images, np.eye(10, dtype=np.float32)[train.labels]
     if member.test_labels is not None:
         taught = np.append(taught, len(images) + np.arange(len(test)))
@@ -53,7 +49,7 @@ def fit_member(
     steps = max(1, len(taught) // config.batch_size)
 
     model = compiled_model(config, setup, steps)
-    stopping = EarlyStopping(train.images[watched], train.labels[watched], config.patience, config.average)
+    stopping = EarlyStopping(train.images[watched], train.labels[watched], config.patience)
     history = model.fit(
         feed(augmented_batches(config, seed, images, targets, taught)),
         steps_per_epoch=steps,
