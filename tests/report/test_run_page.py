@@ -57,7 +57,7 @@ def test_its_numbers_are_those_counted_by_hand(made):
         "Out-of-fold accuracy 99.850 % 95 % interval 99.715 – 99.921 %",  # 5991/6000, by Wilson's formula
         "Predicted leaderboard score 99.870 % 95 % interval 99.754 – 99.943 %",
         "True accuracy 100.000 %",
-        "Errors 9 of 6000 training rows",
+        "Errors 9 of 6,000 training rows",
         f"Log-loss, out of fold {loss:.5f}",
         "Time 1.0 min",
         # precision, recall, F1, accuracy, rows: 669 of 670 read as 1; 577 of 580 as 4, of 582; 595 of 600 as 9, of 598
@@ -126,7 +126,7 @@ def test_a_plain_split_shows_the_rows_that_were_asked(tmp_path):
     page = make_report(folders, run, digits).read_text("utf-8")
     shown = re.findall(r'alt="Row (\d+): label (\d), read as (\d)"', page)
     assert shown and all(int(row) - 1 in asked and digits.train.labels[int(row) - 1] == int(i) for row, i, _ in shown)
-    assert "of 3000 training rows" in page and "asked about a random 50 % of the rows" in page and "nan %" not in page
+    assert "of 3,000 training rows" in page and "asked about a random 50 % of the rows" in page and "nan %" not in page
 
 
 @pytest.mark.parametrize("teachers", (0, 1))
@@ -135,7 +135,7 @@ def test_a_run_whose_time_ran_out_shows_what_there_is(tmp_path, teachers):
     folders, run, digits = finished_run(tmp_path, trained=5, folds=3, repeats=3, teachers=teachers)
     page = make_report(folders, run, digits).read_text("utf-8")
     assert "5 of 9 members: 3 folds, 3 repeats; the time ran out before the others" in page
-    assert "the average of all 5 members" in page and "of 6000 training rows" in page
+    assert "the average of all 5 members" in page and "of 6,000 training rows" in page
     assert "With one repeat only the single point" in page and "(with all of its 9 members)" in page
     assert ("Self-training: from repeat 2 on" in page) == bool(teachers) and "repeat3" not in page
     run.store_member("repeat2-fold3", run.load_member("repeat1-fold1"))  # it goes on, and is not there yet
@@ -147,7 +147,7 @@ def test_a_run_without_time_for_a_repeat_shows_the_rows_that_were_asked_and_is_c
     folders, run, digits = finished_run(tmp_path, "ended", {(4, 9): 2}, trained=2, folds=3)
     page = make_report(folders, run, digits).read_text("utf-8")
     assert "(here 4000 of 6000: the time ran out before the others had one)" in page and "nan" not in page.split("<svg")
-    assert "One point is measured: single members." in page and "of 4000 training rows" in page
+    assert "One point is measured: single members." in page and "of 4,000 training rows" in page
     assert __main__.main(["report", "--submissions", str(tmp_path), "--compare", "whole,ended"]) == 0
     page = (tmp_path / "compare-whole-ended.html").read_text("utf-8")
     assert "the same 4000 training rows" in page
