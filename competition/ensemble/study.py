@@ -105,7 +105,7 @@ def summary(lines: list[dict]) -> str:
     width = min(28, max(len(line["setting"]) for line in lines))
     text = [
         "",
-        f"Base {first['base']}: {first['rows']:,} rows in {first['split']}, each read by {largest} members.",
+        f"Base {first['base']}: {first['rows']:,} rows in {first['split']}, each read by {largest} member{'s' * (largest > 1)}.",
         "Errors of the base: " + ", ".join(
             f"{by[NULL, size, 'errors']['of_base']:.1f} by {'single nets' if size == 1 else f'averages of {size}'}"
             for size in sorted({size for _, size, _ in by})

@@ -193,7 +193,7 @@ def intervals(names, series, unit: str) -> Figure:
         series: from a label to an array (rows, 2), differences and half of their intervals; two at most.
         unit: of both.
     """
-    figure, axes = _axes("Left of the line better; across it, not seen", unit, "", size=(4.6, 1.1 + 0.55 * len(names)))
+    figure, axes = _axes("Bars across the line: not seen", unit, "", size=(4.6, 1.1 + 0.55 * len(names)))
     rows = np.arange(len(names))
     axes.vlines(np.zeros(len(names)), rows + 0.1, rows + 0.52, color=INK, lw=0.8, alpha=0.6)
     for i, (label, values) in enumerate(series.items()):
