@@ -103,9 +103,10 @@ def summary(lines: list[dict]) -> str:
     by = {(line["setting"], line["members"], line["measure"]): line for line in learned if line["variant"] == "views"}
     columns = [(1, "errors"), *((largest, measure) for measure in MEASURES)]
     width = min(28, max(len(line["setting"]) for line in lines))
+    readers = "1 member" if largest == 1 else f"{largest} members"
     text = [
         "",
-        f"Base {first['base']}: {first['rows']:,} rows in {first['split']}, each read by {largest} member{'s' * (largest > 1)}.",
+        f"Base {first['base']}: {first['rows']:,} rows in {first['split']}, each read by {readers}.",
         "Errors of the base: " + ", ".join(
             f"{by[NULL, size, 'errors']['of_base']:.1f} by {'single nets' if size == 1 else f'averages of {size}'}"
             for size in sorted({size for _, size, _ in by})
