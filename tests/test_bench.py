@@ -10,7 +10,7 @@ from competition.runs.folders import ROOT
 
 SAID = {
     "reading": "read_digits, every value checked",
-    "augmentation": "one call a group of images (ours)",
+    "augmentation": "ours, a movement for eight",
     "step": "our net, one member a core (the default)",
     "operations": "all else: bias, ReLU, copies, Python, the feed",
     "members": "a Dask cluster of 2 single-threaded",
