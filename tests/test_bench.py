@@ -13,6 +13,7 @@ SAID = {
     "augmentation": "ours, a movement for eight",
     "step": "our net, one member a core (the default)",
     "operations": "all else: bias, ReLU, copies, Python, the feed",
+    "life": "answers: eight views and the picture",
     "members": "a Dask cluster of 2 single-threaded",
     "determinism": "the same bytes twice",
     "memory": "MB more for each further",

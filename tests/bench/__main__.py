@@ -1,7 +1,7 @@
 """`make bench`: everything that the READMEs say about speed, measured side by side in one run.
 
-`make bench ARGS=reading` (or augmentation, step, operations, members, determinism, memory) measures one part. Ratios
-are what counts: the machine may be shared, its neighbours may change.
+`make bench ARGS=reading` (or augmentation, step, operations, life, members, determinism, memory) measures one part.
+Ratios are what counts: the machine may be shared, its neighbours may change.
 """
 
 import importlib.util
@@ -163,6 +163,33 @@ def operations_of_a_step():
     return 1e6 * float(done.stdout.split()[-1]), {name: 1e3 * spent / images for name, spent in found.items()}
 
 
+def life():
+    """Where a member of `fast` spends its time, from its process's start to its answers, by one epoch and by three."""
+    from competition.network.augmentation import Augmenter
+
+    config = RECIPES["fast"]
+    flags = ("--recipe", "fast", "--source", "auto", "--folds", 1, "--holdout", 1 / config.folds, "--jobs", 1)
+    facts = {}
+    for epochs in (1, 3):
+        ((member,), *_) = trained(*flags, "--threads", 1, "--epochs", epochs)
+        facts[epochs] = member.facts
+    epoch = (facts[3]["training_seconds"] - facts[1]["training_seconds"]) / 2
+    images, size = read_digits(obtain(Folders.find())[0], True).images, config.batch_size
+    taught = np.arange(facts[1]["steps"] * size)
+    draw = best(lambda: Augmenter(config, 0)(images, taught, 0))
+    work = "import competition.network.training"
+    parts = {
+        "start: Python, Keras": best(lambda: subprocess.run([sys.executable, "-c", work], cwd=ROOT, check=True)),
+        "the graph, built and traced": facts[1]["training_seconds"] - epoch,
+        f"augmented pictures of {config.epochs} epochs": config.epochs * draw,
+        f"steps of {config.epochs} epochs": config.epochs * (epoch - draw),
+        "answers: eight views and the picture": facts[1]["seconds"] - facts[1]["training_seconds"],
+    }
+    print(f"\nA member of fast on one thread, {len(taught):,} rows an epoch: {sum(parts.values()):.0f} s")
+    for name, seconds in parts.items():
+        row(name, seconds, sum(parts.values()), "s")
+
+
 def members():
     """Four members of six epochs on the sample: side by side or not, and on a cluster of this machine's own."""
     variants = {
@@ -264,7 +291,7 @@ def trained(*flags):
         subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
         run = find_run(Folders(Path(folder), Path(folder)))
         members = [run.load_member(name) for name in member_settings(run.config)]
-        score = run.read_json("scores.json")["true_accuracy"]
+        score = run.read_json("scores.json").get("true_accuracy")
         return members, run.probabilities()[1], score, run.manifest["seconds"]["members"]
 
 
@@ -284,7 +311,7 @@ def row(name, value, against, unit, more=""):
 
 
 if __name__ == "__main__":
-    parts = (reading, augmentation, step, operations, members, determinism, memory)
+    parts = (reading, augmentation, step, operations, life, members, determinism, memory)
     parts = {part.__name__: part for part in parts}
     for part in sys.argv[1:] or parts:
         parts[part]()
