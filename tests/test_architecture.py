@@ -18,7 +18,7 @@ ROOMS = ("report", "kaggle", "ensemble", "network", "data", "runs")  # top to bo
 HEAVY = {f"competition.ensemble.{name}" for name in ("members", "manifest", "engines", "cluster", "predict", "blend")}
 HEAVY |= {f"competition.ensemble.{name}" for name in ("study", "study_members", "coverage", "coverage_pool")}
 HEAVY |= {"competition.ensemble.baselines", "competition.pipeline"}
-LIGHT = {"competition.network.member", "competition.network.augmentation"}
+LIGHT = {f"competition.network.{name}" for name in ("member", "augmentation", "calibration")}
 
 
 def name_of(path):

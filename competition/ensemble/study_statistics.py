@@ -12,11 +12,11 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import minimize_scalar
 from scipy.stats import norm
 
 from competition.ensemble.folds import repeated_folds
 from competition.ensemble.scoring import Z95
+from competition.network.calibration import at_temperature, log_losses, temperature
 
 MEASURES = ("errors", "log_loss", "brier")
 VARIANTS = ("plain", "views")  # of the images as they are, and averaged over test-time views
@@ -75,7 +75,7 @@ def measured(labels, said) -> dict[tuple[str, int, str], np.ndarray]:
             p = averages(said[:, number], size)
             result[variant, size, "errors"] = (p.argmax(axis=2) != labels).mean(axis=0)
             p = calibrated(labels, p, halves)
-            result[variant, size, "log_loss"] = _losses(labels, p).mean(axis=0)
+            result[variant, size, "log_loss"] = log_losses(labels, p).mean(axis=0)
             result[variant, size, "brier"] = ((p - np.eye(10)[labels]) ** 2).sum(axis=2).mean(axis=0)
     return result
 
@@ -128,27 +128,8 @@ def calibrated(labels, probabilities, parts) -> np.ndarray:
     result = np.empty_like(logs)
     for part in parts:
         others = np.setdiff1d(np.arange(len(labels)), part)
-        result[:, part] = _at(temperature(labels[others], logs[:, others]), logs[:, part])
+        result[:, part] = at_temperature(temperature(labels[others], logs[:, others]), logs[:, part])
     return result
-
-
-def temperature(labels, logs) -> float:
-    """What logarithms of probabilities, (k, n, 10), are to be divided by for the least log-loss."""
-
-    def loss(power):
-        return _losses(labels, _at(math.exp(power), logs)).mean()
-
-    return math.exp(minimize_scalar(loss, bounds=(-2, 2), method="bounded", options={"xatol": 1e-3}).x)
-
-
-def _at(heat: float, logs) -> np.ndarray:
-    powers = np.exp((logs - logs.max(axis=-1, keepdims=True)) / heat)
-    return powers / powers.sum(axis=-1, keepdims=True)
-
-
-def _losses(labels, probabilities) -> np.ndarray:
-    """Negative natural logarithms of the labels' probabilities, clipped to 1e-7 as in `scoring`, (k, n)."""
-    return -np.log(np.maximum(probabilities[:, np.arange(len(labels)), labels], 1e-7))
 
 
 def _paired(base, changed, seen: bool) -> Difference:

@@ -10,6 +10,7 @@ import numpy as np
 from competition.config import Config
 from competition.data.digits import Digits
 from competition.network.augmentation import Augmenter, tta_views
+from competition.network.calibration import calibrate
 from competition.network.device import Setup, feed, keras, prepare
 from competition.network.early_stopping import EarlyStopping, predict_logits
 from competition.network.member import Member, set_aside
@@ -62,8 +63,11 @@ def fit_member(
             *([keras.callbacks.TensorBoard(str(tensorboard), write_graph=False)] if tensorboard else []),
         ],
     ).history
-    trained = time.perf_counter()
     views = tta_views(config)
+    if config.label_smoothing:
+        seen = [view(train.images[watched]) for view in views or [np.asarray]]
+        calibrate(model, train.labels[watched], np.stack([predict_logits(model, images) for images in seen]))
+    trained = time.perf_counter()
     out_of_fold = predict_probabilities(model, train.images[asked], views)
     tested = predict_probabilities(model, test.images, views)
     epochs = [dict(zip(history, values, strict=True)) for values in zip(*history.values(), strict=True)]

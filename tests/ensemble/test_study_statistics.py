@@ -13,9 +13,9 @@ from competition.ensemble.study_statistics import (
     compared,
     measured,
     sizes,
-    temperature,
     verdict,
 )
+from competition.network.calibration import temperature
 from tests.ensemble.planted import planted
 
 
