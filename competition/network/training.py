@@ -50,7 +50,7 @@ def fit_member(
     steps = max(1, len(taught) // config.batch_size)
 
     model = compiled_model(config, setup, steps)
-    stopping = EarlyStopping(train.images[watched], train.labels[watched], config.patience)
+    stopping = EarlyStopping(train.images[watched], train.labels[watched], config.patience, config.label_smoothing)
     history = model.fit(
         feed(augmented_batches(config, seed, images, targets, taught)),
         steps_per_epoch=steps,

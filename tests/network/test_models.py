@@ -156,6 +156,18 @@ def test_early_stopping_keeps_the_last_epoch_that_is_not_clearly_worse():
     assert said[1]["val_loss"] == pytest.approx(np.log1p(9 * np.exp(-5)), rel=1e-5)
 
 
+@pytest.mark.parametrize(("label_smoothing", "kept"), [(0.0, 1), (0.1, 2)])
+def test_what_is_watched_is_the_loss_that_is_trained(label_smoothing, kept):
+    """0.91 is what smoothing by 0.1 asks for: better than 0.98 then, and worse otherwise."""
+    labels = np.arange(100) % 10
+    model = Epochs(*(np.log(9 * p / (1 - p)) * np.eye(10)[labels] for p in (0.98, 0.91)))
+    stopping = EarlyStopping(labels, labels, patience=5, label_smoothing=label_smoothing)
+    stopping.set_model(model)
+    for epoch in range(2):
+        stopping.on_epoch_end(epoch)
+    assert stopping.kept_epoch == kept
+
+
 def test_of_one_watched_row_no_epoch_is_clearly_worse_but_one_of_no_number():
     right = np.eye(10)[:1]
     model = Epochs(right * 5, right, right * np.nan)
