@@ -81,16 +81,17 @@ def study(tmp_path, few):
 
 
 def test_the_grammar():
-    settings = read_settings(Config(), "", "label_smoothing=0.1; architecture=fine, pooled,epochs = 14 ;", 2)
-    assert list(settings) == [BASE, "label_smoothing=0.1", "architecture=fine,pooled, epochs=14"]
-    assert settings[BASE] == Config() and settings["label_smoothing=0.1"] == Config(label_smoothing=0.1)
+    settings = read_settings(Config(), "", "label_smoothing=0.2; architecture=fine, pooled,epochs = 14 ;", 2)
+    assert list(settings) == [BASE, "label_smoothing=0.2", "architecture=fine,pooled, epochs=14"]
+    assert settings[BASE] == Config() and settings["label_smoothing=0.2"] == Config(label_smoothing=0.2)
     assert settings["architecture=fine,pooled, epochs=14"] == Config(architecture="fine,pooled", epochs=14)
 
 
 def test_a_recipe_stands_before_its_settings_and_leaves_the_protocol_to_the_base():
     settings = read_settings(QUICK, "fast,folds=3,width=2", "best,epochs=5; quick", 3)
     assert settings[BASE] == Config(folds=3, width=2.0) and words_of(settings[BASE]) == "fast, folds=3, width=2.0"
-    assert settings["best, epochs=5"] == Config(folds=3, architecture=RECIPES["best"].architecture, epochs=5)
+    theirs = {name: getattr(RECIPES["best"], name) for name in ("architecture", "label_smoothing")}
+    assert settings["best, epochs=5"] == Config(folds=3, epochs=5, **theirs)
     assert settings["quick"] == replace(QUICK, recipe="fast", folds=3)
     assert read_settings(QUICK, "mlp", "shear=0.5", 1)["shear=0.5"] == replace(RECIPES["mlp"], shear=0.5)
 
