@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import binomtest
 
+from competition.network.calibration import log_losses
+
 Z95 = 1.959964  # two-sided 95 % of the normal distribution
 
 
@@ -41,7 +43,7 @@ def accuracy(labels, probabilities) -> float:
 
 def log_loss(labels, probabilities) -> float:
     """Mean negative natural logarithm of the label's probability, which is clipped to 1e-7."""
-    return float(_losses(labels, probabilities).mean())
+    return float(log_losses(labels, probabilities).mean())
 
 
 def brier(labels, probabilities) -> float:
@@ -107,7 +109,7 @@ def paired(labels, first, second) -> dict:
         in `only_first_wrong`, `only_second_wrong` the numbers of rows that one of them alone gets wrong.
     """
     right = [p.argmax(axis=1) == labels for p in (first, second)]
-    losses = [_losses(labels, p) for p in (first, second)]
+    losses = [log_losses(labels, p) for p in (first, second)]
     result = {
         "only_first_wrong": int(np.sum(~right[0] & right[1])),
         "only_second_wrong": int(np.sum(right[0] & ~right[1])),
@@ -210,8 +212,3 @@ def predict_growth(labels, out_of_fold, groups: list[Group]) -> np.ndarray:
         gain += group.share**2 * variance * (1 / group.seen_by - 1 / np.minimum(numbers, len(group.said)))
     gain /= max(brier(labels, out_of_fold), 1e-12)
     return 1 - (1 - accuracy(labels, out_of_fold)) * np.maximum(0, 1 - gain)
-
-
-def _losses(labels, probabilities) -> np.ndarray:
-    """Negative natural logarithm of each label's probability, clipped to 1e-7, (n,)."""
-    return -np.log(np.maximum(probabilities[np.arange(len(labels)), labels], 1e-7))

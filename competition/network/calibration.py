@@ -47,5 +47,5 @@ def at_temperature(heat: float, logits) -> np.ndarray:
 
 
 def log_losses(labels, probabilities) -> np.ndarray:
-    """Negative natural logarithms of the labels' probabilities, clipped to 1e-7 as in `scoring`, (k, n)."""
-    return -np.log(np.maximum(probabilities[:, np.arange(len(labels)), labels], 1e-7))
+    """Negative natural logarithms of the labels' probabilities (…, n, 10), clipped to 1e-7: (…, n)."""
+    return -np.log(np.maximum(probabilities[..., np.arange(len(labels)), labels], 1e-7))

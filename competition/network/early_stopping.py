@@ -22,8 +22,9 @@ class EarlyStopping(keras.callbacks.Callback):
     its mean loss exceeds the best epoch's by more than two standard errors of the paired difference, row by
     row; otherwise the later epoch is the better one. NaN is clearly worse.
 
-    Its loss is the one that is trained, smoothing included: by the plain one a network that learns to say 0.91 seems
-    clearly worse as soon as it says so more evenly; three of four members of `fast` lost their last epochs to that.
+    What is watched is the loss that is trained, smoothing included: by the plain one a network that learns to say 0.91
+    seems clearly worse as soon as it says so more evenly; three of four members of `fast` lost their last
+    epochs to that.
 
     It also puts `val_loss` and `val_accuracy` into an epoch's logs: Keras's own validation would
     ask about the same rows once more.
