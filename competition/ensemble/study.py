@@ -21,7 +21,7 @@ from competition.ensemble.engines import Engine
 from competition.ensemble.folds import kept_out
 from competition.ensemble.study_members import train_plans
 from competition.ensemble.study_settings import BASE, NULL, plan, said_of, words_of
-from competition.ensemble.study_statistics import MEASURES, Difference, compared, measured, verdict
+from competition.ensemble.study_statistics import MEASURES, Difference, compared, measured, scatter, verdict, widened
 from competition.errors import CompetitionError
 from competition.network.device import Setup
 from competition.runs.folders import Folders
@@ -29,10 +29,11 @@ from competition.runs.version import git_commit
 
 COLUMNS = (
     "setting", "variant", "members", "measure", "of_base", "of_setting", "difference", "low", "high", "percent",
-    "percent_half", "verdict", "seconds", "base", "split", "seeds", "rows", "source", "commit", "hardware",
+    "percent_half", "widened", "verdict", "seconds", "base", "split", "seeds", "rows", "source", "commit", "hardware",
 )  # fmt: skip
 SPLITS = ("reversed thirds", "full folds")
 NOT_LEARNED = "did not learn"
+TITLES = {"errors": "errors", "log_loss": "log-loss", "brier": "Brier"}
 
 
 def conduct(
@@ -54,7 +55,8 @@ def conduct(
     Returns:
         A dict of COLUMNS for each setting but the base, variant, size of the average and measure. The first setting is
         the null: the base on the same folds from other seeds, which shows what chance alone does. Errors are counted in
-        rows, log-loss and Brier score are means; seconds are those of a member's training.
+        rows, log-loss and Brier score are means; `widened` is by how much an interval is wider than rows alone would
+        have it, see `study_statistics.widened`; seconds are those of a member's training.
 
     Raises:
         CompetitionError: another study is at work in this folder, or the base does not learn.
@@ -63,36 +65,49 @@ def conduct(
     rows = np.setdiff1d(np.arange(len(train)), kept_out(train))
     settings = {BASE: settings[BASE], NULL: settings[BASE]} | settings
     plans = {name: plan(name, config, train.labels, rows, seeds, full) for name, config in settings.items()}
-    results = train_plans(plans, folders.studies / "members", setup, dataset, engine)
     same = {
         "base": words_of(settings[BASE]),
         "split": SPLITS[full],
         "seeds": seeds,
         "rows": len(rows),
         "source": dataset.source,
-        "commit": git_commit(),
+        "commit": git_commit(),  # before hours pass
     }
-    base, lines = None, []
+    results = train_plans(plans, folders.studies / "members", setup, dataset, engine)
+    base, found, scatters, facts = None, {}, [], {}
     for name, members in plans.items():
         its = [results[member.name] for member in members]
         failed = [result for result in its if isinstance(result, CompetitionError)]
         if failed and name in (BASE, NULL):
             raise failed[0]
         if failed:
-            lines.append({"setting": name, "verdict": NOT_LEARNED, **same})
             continue
-        measures = measured(train.labels[rows], said_of(members, its, rows))
+        said, spoke = said_of(members, its, rows)
+        measures = measured(train.labels[rows], said)
         if name == BASE:
             base = measures
             continue
-        differences = compared(base, measures)
+        found[name] = compared(base, measures)
+        scatters.append(scatter(spoke, base, measures))
+        facts[name] = [result.facts for result in its]
+    differences, factors = widened(list(found.values()), scatters, freedom=len(plans[BASE]) - 1)
+    found = dict(zip(found, differences, strict=True))
+    lines = []
+    for name in settings:
+        if name == BASE:
+            continue
+        if name not in found:
+            lines.append({"setting": name, "verdict": NOT_LEARNED, **same})
+            continue
         same_here = same | {
             "setting": name,
-            "verdict": verdict(differences, looks=2 * (len(plans) - 2)),
-            "seconds": round(float(np.mean([result.facts["training_seconds"] for result in its])), 1),
-            "hardware": its[0].facts["hardware"],
+            "verdict": verdict(found[name], looks=2 * (len(plans) - 2)),
+            "seconds": round(float(np.mean([its["training_seconds"] for its in facts[name]])), 1),
+            "hardware": ", ".join(sorted({its["hardware"] for its in facts[name]})),
         }
-        lines += [same_here | _numbers(*key, difference, len(rows)) for key, difference in differences.items()]
+        for (variant, size, measure), difference in found[name].items():
+            numbers = _numbers(variant, size, measure, difference, len(rows))
+            lines.append(same_here | numbers | {"widened": round(factors[variant, measure], 3)})
     return lines
 
 
@@ -112,9 +127,12 @@ def summary(lines: list[dict]) -> str:
             for size in sorted({size for _, size, _ in by})
         ),
         "Below: difference in % of the base, ± half of its 95 % interval, by views; less is better.",
+        "Wider than by rows alone, as members scatter: "
+        + ", ".join(f"{by[NULL, 1, measure]['widened']:.2f}× ({TITLES[measure]})" for measure in MEASURES)
+        + ".",
         "",
         f"{'':{width}}{'single nets':>13}{f'averages of {largest}':^39}".rstrip(),
-        f"{'':{width}}" + "".join(f"{name:>13}" for name in ("errors", "errors", "log-loss", "Brier")),
+        f"{'':{width}}" + "".join(f"{TITLES[measure]:>13}" for _, measure in columns),
     ]  # fmt: skip
     for setting in dict.fromkeys(line["setting"] for line in lines):
         cells = [by.get((setting, *column)) for column in columns]

@@ -140,20 +140,23 @@ def plan(name: str, config: Config, labels, rows, seeds: int, full: bool) -> lis
     return members
 
 
-def said_of(members: list[Member], results, rows) -> np.ndarray:
+def said_of(members: list[Member], results, rows) -> tuple[np.ndarray, np.ndarray]:
     """What the members of a plan say, row by row.
 
     Returns:
-        float32 array (m, 2, len(rows), 10), the m members that were asked about each row in the order of the plan.
+        float32 array (m, 2, len(rows), 10), of the m members that were asked about each row in the order of the plan,
+        and int array (m, len(rows)), these members' numbers in the plan.
     """
     place = np.searchsorted(rows, np.concatenate([member.out_of_fold_rows for member in members]))
     said = np.empty((np.bincount(place).max(), 2, len(rows), 10), np.float32)
+    spoke = np.empty((len(said), len(rows)), int)
     turn = np.zeros(len(rows), int)  # of each row, how many have spoken
-    for member, result in zip(members, results, strict=True):
+    for number, (member, result) in enumerate(zip(members, results, strict=True)):
         asked = np.searchsorted(rows, member.out_of_fold_rows)
         said[turn[asked], :, asked] = result.out_of_fold.swapaxes(0, 1)
+        spoke[turn[asked], asked] = number
         turn[asked] += 1
-    return said
+    return said, spoke
 
 
 def _refusal(received: str, following: str) -> CompetitionError:

@@ -3,13 +3,12 @@
 Throughout, `labels` is an int64 array (n,) and `said` a float array (members, n, 10): for each row as many members as
 were asked about it. The rows are what a statement is about, so everything is first averaged over members within a row
 and only then compared, row by row: that members judge the same row, and that its neighbours in the average do, makes
-them no independent witnesses. Chance in training hardly adds to that: its errors fall on other rows each time, as if
-drawn for each row by itself (Jordan 2023, https://arxiv.org/abs/2304.01910), and so is in what rows differ by. The
-base trained again shows whether that holds.
+them no independent witnesses. Chance in training is in what rows differ by, as far as its errors fall on other rows
+each time (Jordan 2023, https://arxiv.org/abs/2304.01910). How far they do is measured: `scatter`.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.stats import norm
@@ -66,35 +65,83 @@ def measured(labels, said) -> dict[tuple[str, int, str], np.ndarray]:
         said: float32 array (members, 2, n, 10); see VARIANTS.
 
     Returns:
-        For each (variant, members averaged, measure) a float array (n,), the mean over all cyclic choices of members.
+        For each (variant, members averaged, measure) a float array (k, n) of all k cyclic choices of members.
     """
     halves = [rows for _, rows in repeated_folds(labels, 2, 1, seed=0)]
     result = {}
     for size in sizes(len(said)):
         for number, variant in enumerate(VARIANTS):
             p = averages(said[:, number], size)
-            result[variant, size, "errors"] = (p.argmax(axis=2) != labels).mean(axis=0)
+            result[variant, size, "errors"] = (p.argmax(axis=2) != labels).astype(float)
             p = calibrated(labels, p, halves)
-            result[variant, size, "log_loss"] = log_losses(labels, p).mean(axis=0)
-            result[variant, size, "brier"] = ((p - np.eye(10)[labels]) ** 2).sum(axis=2).mean(axis=0)
+            result[variant, size, "log_loss"] = log_losses(labels, p)
+            result[variant, size, "brier"] = ((p - np.eye(10)[labels]) ** 2).sum(axis=2)
     return result
 
 
 def compared(base: dict, changed: dict) -> dict[tuple[str, int, str], Difference]:
-    """The paired difference of two settings in everything that `measured` gives for both.
+    """The paired difference of two settings in everything that `measured` gives for both, by the scatter of rows alone.
 
     For errors, one row more than seen counts as read differently: settings that read every row alike are not known to
     do so for ever.
     """
-    return {key: _paired(base[key], changed[key], seen=key[2] == "errors") for key in base if key in changed}
+    return {key: _paired(base[key].mean(axis=0), changed[key].mean(axis=0), key[2]) for key in base if key in changed}
+
+
+def scatter(spoke, base: dict, changed: dict) -> dict[tuple[str, str], float]:
+    """How unlike the differences of pairs of members are, one of each setting and of the same rows: their χ².
+
+    A training that goes well reads all its rows better, which the scatter of rows does not show. The differences of the
+    pairs do: about their mean they scatter as the intervals by rows say, or more.
+
+    Args:
+        spoke: the number of the member that each of `said` comes from, int array (members, n).
+        base, changed: as `measured` gives them.
+
+    Returns:
+        For each (variant, measure).
+    """
+    result = {}
+    for variant, size, measure in base:
+        if size == 1:
+            one, other = base[variant, 1, measure], changed[variant, 1, measure]
+            pairs = [_paired(one[spoke == k], other[spoke == k], measure) for k in range(spoke.max() + 1)]
+            weights = np.array([(Z95 / max(pair.half, 1e-12)) ** 2 for pair in pairs])
+            differences = np.array([pair.difference for pair in pairs])
+            mean = np.average(differences, weights=weights)
+            result[variant, measure] = float((weights * (differences - mean) ** 2).sum())
+    return result
+
+
+def widened(found: list[dict], scatters: list[dict], freedom: int) -> tuple[list[dict], dict[tuple[str, str], float]]:
+    """A study's differences with intervals as wide as its pairs of members ask for.
+
+    All pairs of a study are pooled, the base trained again among them, or they would be too few; of three pairs a
+    change it is still a rough figure. All intervals of a measure are widened alike (Birge, The calculation of errors by
+    the method of least squares, 1932), those of averages as well, and none is narrowed.
+
+    Args:
+        found, scatters: of each change, what `compared` and `scatter` give.
+        freedom: the pairs of a change less 1.
+
+    Returns:
+        The differences, and for each (variant, measure) by how much their intervals are wider.
+    """
+    excess = {key: sum(each[key] for each in scatters) for key in scatters[0]}
+    factors = {key: math.sqrt(max(1.0, x2 / max(1, freedom * len(scatters)))) for key, x2 in excess.items()}
+    wider = [
+        {key: replace(difference, half=difference.half * factors[key[0], key[2]]) for key, difference in each.items()}
+        for each in found
+    ]
+    return wider, factors
 
 
 def verdict(differences: dict, looks: int) -> str:
     """A study's answer in words, from errors and log-loss by views at the largest average.
 
-    - `better` or `worse`: one of both differs so clearly, and the other not clearly the other way, that in a study
-      whose changes all do nothing the chance of any such verdict stays below 5 % (Bonferroni, over all looks).
-    - `contradictory`: one is clearly better, the other clearly worse.
+    - `contradictory`: the 95 % intervals of both leave out 0, on either side of it.
+    - `better` or `worse`: one of both differs so clearly that in a study whose changes all do nothing the chance of any
+      such verdict stays below 5 % (Bonferroni, over all looks).
     - `perhaps better`, `perhaps worse`: a 95 % interval of its own leaves out 0, as chance alone makes it with a
       probability of 5 to 10 % for each change; more seeds can tell.
     - `not seen at ±x %`: nothing of that; x is half of the errors' 95 % interval in percent of the base's errors. A
@@ -106,11 +153,10 @@ def verdict(differences: dict, looks: int) -> str:
     """
     largest = max(size for _, size, _ in differences)
     errors, log_loss = (differences[VARIANTS[-1], largest, measure] for measure in ("errors", "log_loss"))
+    if errors.sign() * log_loss.sign() < 0:
+        return "contradictory"
     for z, certainty in ((norm.isf(0.025 / looks), ""), (Z95, "perhaps ")):
-        signs = {errors.sign(z), log_loss.sign(z)} - {0}
-        if len(signs) == 2:
-            return "contradictory"
-        if signs:
+        if signs := {errors.sign(z), log_loss.sign(z)} - {0}:
             return certainty + ("better" if -1 in signs else "worse")
     return f"not seen at ±{errors.percent[1]:.0f} %" if errors.base else "not seen: the base has no errors"
 
@@ -132,7 +178,7 @@ def calibrated(labels, probabilities, parts) -> np.ndarray:
     return result
 
 
-def _paired(base, changed, seen: bool) -> Difference:
+def _paired(base, changed, measure: str) -> Difference:
     n, difference = len(base), changed - base
-    half = Z95 * math.sqrt(n * difference.var(ddof=1) + seen) / n
+    half = Z95 * math.sqrt(n * difference.var(ddof=1) + (measure == "errors")) / n
     return Difference(float(base.mean()), float(changed.mean()), half)

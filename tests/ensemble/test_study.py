@@ -186,11 +186,12 @@ def test_what_members_say_is_found_by_row(few):
         MemberResult(np.tile(member.out_of_fold_rows[:, None] + number / 10, (2, 1, 10)), None, [], [], {})
         for number, member in enumerate(members)
     ]
-    found = said_of(members, results, rows)
+    found, spoke = said_of(members, results, rows)
     assert found.shape == (4, 2, len(rows), 10)
     assert (found.astype(int) == rows[:, None]).all()
     tenths = np.round(10 * (found[:, 0, :, 0] - rows)).astype(int)
     assert (np.sort(tenths, axis=0) == tenths).all() and set(tenths[:2].ravel()) == {0, 1, 2}
+    assert (spoke == tenths).all()
 
 
 def test_the_rows_kept_out_are_a_stratified_seventh(few, sample):

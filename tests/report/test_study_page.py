@@ -22,6 +22,7 @@ def page(tmp_path_factory):
             **same, "setting": setting, "verdict": verdict, "variant": variant, "members": members, "measure": measure,
             "of_base": 250.0, "of_setting": 250 + 2.5 * percent, "difference": 2.5 * percent, "low": 2.5 * percent - 5,
             "high": 2.5 * percent + 5, "percent": percent, "percent_half": 2.0,
+            "widened": 1 + MEASURES.index(measure) / 4,
         }
         for setting, verdict, percent in (
             ("base again", "not seen at ±2 %", 0.5), ("width=2", "better", -12.3), (LONG, "perhaps worse", 2.2)
@@ -44,6 +45,7 @@ def test_each_setting_stands_there_with_its_verdict_and_every_number(page):
         ("learning_rate=10", "did not learn"),
     ]  # fmt: skip
     assert text.count("−12.3 ± 2.0") == 3 + 3 * 2 * 3
+    assert "1.00 times for errors, 1.25 times for log-loss, 1.50 times for Brier score." in text
     assert "36,000 rows" in text and "FULL=1" in text
     assert "&lt;none &amp; nothing&gt;" in text and "<none" not in text
     assert page == page.with_name("wide.html") and text.count("<svg") == text.count('role="img" aria-label="') == 1
