@@ -153,11 +153,10 @@ def coverage(folders: Folders, count: int | None = None, seed: int = 0, jobs: in
         CompetitionError: the data cannot be used.
     """
     fetch_missing(folders)
-    dataset, engine = load_dataset(folders), choose_engine(jobs)
-    setup = engine.settle(choose_setup(threads=1), 4)
+    dataset, engine, setup = load_dataset(folders), choose_engine(jobs), choose_setup(threads=1)
 
-    def train_one(where: Folders, settings: dict, jobs: int) -> Run:
-        return train(where, setup, "quick", settings, jobs=jobs)
+    def train_one(where: Folders, recipe: str, settings: dict, jobs: int) -> Run:
+        return train(where, setup, recipe, settings, jobs=jobs)
 
     rows = measure(folders, setup, engine, dataset, count, seed, train_one, blend)
     return summary_of_coverage(rows)

@@ -25,7 +25,7 @@ from competition.runs import files
 from competition.runs.folders import Folders
 from competition.runs.run import Run
 
-SMALL_DRAWS, LARGE_DRAWS, PARTITIONS = 20, 2, 8  # of each case in the sample's size, and of all rows; of the pool
+SMALL_DRAWS, LARGE_DRAWS, PARTITIONS = 15, 2, 6  # of each case in the sample's size, and of all rows; of the pool
 
 
 def measure(
@@ -46,7 +46,7 @@ def measure(
         train, blend: those of `pipeline`, see `draw_whole`.
 
     Returns:
-        Dicts of COLUMNS, which the table holds too.
+        Dicts of COLUMNS; of the full study the table holds them too.
 
     Raises:
         CompetitionError: `count` is below 1, or a member does not learn.
@@ -61,25 +61,25 @@ def measure(
     if count is not None:
         return [whole(cases[i % len(cases)], size, i) for i in range(count)]
     rows = draw_recombined(folders, setup, engine, dataset, range(seed, seed + PARTITIONS))
-    for of_each, rows_each in ((LARGE_DRAWS, len(dataset.train)), (SMALL_DRAWS, size)):
-        for number in range(of_each):
-            rows += [whole(case, rows_each, number) for case in cases]
-            files.write_table(folders.coverage_table, COLUMNS, rows)
+    if len(dataset.train) > size:
+        rows += [whole(case, len(dataset.train), number) for number in range(LARGE_DRAWS) for case in cases]
+    rows += [whole(case, size, number) for number in range(SMALL_DRAWS) for case in cases]
+    files.write_table(folders.coverage_table, COLUMNS, rows)
     return rows
 
 
 def summary(rows: list[dict]) -> str:
     """How often the interval held in each case, the mean error with its standard error, and the mean width, as a table.
 
-    Recombined draws of one partition share members and rows: their mean counts as one draw in the standard error.
+    Recombined draws of one partition share members and rows: their mean counts as one draw in what is said of chance.
     """
     lines = [f"{'':40}{'draws':>6}{'held':>7}  {'(95 %)':15}{'predicted − reached':>21}{'width':>9}"]
     table = pd.DataFrame(rows)
     for (kind, case, count), part in table.groupby(["kind", "case", "train_rows"], sort=False):
-        low, high = scoring.wilson(part["held"].sum(), len(part))
         errors = part["predicted"] - part["reached"]
         if kind != "whole":
             errors = errors.groupby(part["seed"].str.partition("/")[0]).mean()
+        low, high = scoring.wilson(round(part["held"].mean() * len(errors)), len(errors))
         noise = errors.std(ddof=1) / math.sqrt(len(errors)) if len(errors) > 1 else math.nan
         lines.append(
             f"{f'{case}, {count:,} rows, {kind}':40}{len(part):6}{part['held'].mean():7.1%}  "

@@ -30,7 +30,7 @@ from competition.runs.result import MemberResult
 
 BLOCKS, TESTED = 6, 2
 KINDS = ("pooled", "normalized")
-SMALL = replace(RECIPES["quick"], **(ALL | {"epochs": 4}), tta=0)
+SMALL = replace(RECIPES["quick"], **(ALL | {"epochs": 4}), tta=0, label_smoothing=RECIPES["fast"].label_smoothing)
 CASES = {
     "one repeat": (4, 1, KINDS[:1]),  # folds, repeats, architectures
     "two repeats": (4, 2, KINDS[:1]),
@@ -63,8 +63,8 @@ def draw_recombined(folders: Folders, setup: Setup, engine: Engine, dataset: Dat
     rows = []
     for partition in partitions:
         blocks, pool = plan_pool(dataset.train.labels, partition)
-        plans = {"pool": list(pool.values())}
-        results = train_plans(plans, folders.coverage / "members", setup, dataset, engine)
+        plans, settled = {"pool": list(pool.values())}, engine.settle(setup, len(pool))
+        results = train_plans(plans, folders.coverage / "members", settled, dataset, engine)
         for failed in results.values():
             if isinstance(failed, CompetitionError):
                 raise failed

@@ -4,11 +4,13 @@ import json
 import shutil
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from competition.config import choose_config
 from competition.data.digits import Digits
 from competition.data.facts import TEST, TRAIN
 from competition.ensemble import scoring
@@ -19,17 +21,22 @@ from competition.runs.run import Run
 from competition.runs.version import code_sha256
 
 SAMPLE_ROWS = 6000  # 4,000 : 2,000
+RECIPE = "quick"
 QUICK = {"folds": 4, "epochs": 5, "width": 0.5, "batch_size": 64}
 ALL = {"folds": 4, "epochs": 3, "width": 0.5, "batch_size": 128}  # of seven times the rows
 CASES = {
     "one repeat": [{}],
     "two repeats": [{"repeats": 2}],
     "three architectures": [{"repeats": 3, "architecture": "pooled,fine,normalized"}],
+    "label smoothing": [{"label_smoothing": 0.1}],
     "random splits": [{"folds": 1, "repeats": 6, "holdout": 0.25}],
     "self-training": [{"repeats": 2, "teachers": 1}],
     "blend": [{}, {"architecture": "normalized", "seed": 1}],
 }
-JUDGED_BY = ("network", "ensemble/scoring", "ensemble/folds", "ensemble/answer")  # what a kept draw depends on
+JUDGED_BY = (
+    "network",
+    *(f"ensemble/{name}" for name in ("answer", "blend", "folds", "members", "scoring")),
+)  # its code
 COLUMNS = (
     "case", "kind", "train_rows", "test_rows", "seed", "out_of_fold", "predicted", "low", "high", "reached", "held",
 )  # fmt: skip
@@ -52,7 +59,7 @@ def draw_whole(
         case: in CASES.
         size: how many of the rows it takes.
         seed: of the rows and of all that is trained.
-        train, blend: those of `pipeline`.
+        train, blend: those of `pipeline`; `train` of folders, a recipe, settings and jobs.
 
     Returns:
         A dict of COLUMNS.
@@ -61,7 +68,9 @@ def draw_whole(
     small = QUICK if size <= SAMPLE_ROWS else ALL
     plans = [{**small, **more, "seed": seed + more.get("seed", 0)} for more in CASES[case]]
     kept = place / "row.json"
-    made_of = {"code": code_sha256(*JUDGED_BY), "settings": plans, "data": digits.sha256}
+    its = Folders(place / "input", place / "runs")
+    settings = [asdict(choose_config(RECIPE, "other", plan)) for plan in plans]
+    made_of = {"code": code_sha256(*JUDGED_BY), "settings": settings, "data": digits.sha256}
     with suppress(OSError, ValueError, KeyError):  # none, or a damaged one
         told = json.loads(kept.read_text("utf-8"))
         if told["made_of"] == made_of:
@@ -70,10 +79,9 @@ def draw_whole(
     if size < len(rows):
         _, rows = split_rows(digits.labels, rows, size, seed_of(seed, 0))
     taught, asked = split_rows(digits.labels, rows, size // 3, seed_of(seed, 1))
-    its = Folders(place / "input", place / "runs")
     write_csv(its.input / f"{TRAIN}.gz", digits.images[taught], digits.labels[taught])
     write_csv(its.input / f"{TEST}.gz", digits.images[asked])
-    names = [train(its, settings, jobs).name for settings in plans]
+    names = [train(its, RECIPE, plan, jobs).name for plan in plans]
     run = blend(its, names) if len(names) > 1 else Run(its.submissions / names[0])
     said = run.probabilities()[1][run.config.variant]
     row = row_of(case, "whole", len(taught), seed, run.scores["out_of_fold"]["accuracy"], run.scores["leaderboard"],

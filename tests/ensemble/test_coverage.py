@@ -67,7 +67,7 @@ def test_no_draw_asks_a_member_that_learned_from_its_test_rows():
 
 
 def test_the_table_by_hand():
-    """Two partitions of two draws: the standard error is that of two means, 0.01 and 0.03."""
+    """Two partitions of two draws: the standard error is that of two means, 0.01 and 0.03; of held, one of two."""
 
     def row(seed, predicted, reached):
         predicted = {"score": predicted, "low": predicted - 0.02, "high": predicted + 0.02}
@@ -76,7 +76,7 @@ def test_the_table_by_hand():
     rows = [row("1/1+2", 0.95, 0.95), row("1/1+3", 0.97, 0.95), row("2/1+2", 0.98, 0.95), row("2/1+3", 0.98, 0.95)]
     assert [line["held"] for line in rows] == [1, 1, 0, 0]
     line = coverage.summary(rows).splitlines()[1]
-    assert "one repeat, 800 rows, recombined" in line and " 4  50.0%" in line
+    assert "one repeat, 800 rows, recombined" in line and " 4  50.0%  (9.5% – 90.5%) " in line
     assert "+0.02000 ± 0.01000" in line and line.endswith("0.04000")
 
 
@@ -93,8 +93,8 @@ def test_a_whole_draw_is_trained_once(few, tmp_path, monkeypatch, case, capsys):
     monkeypatch.setattr(coverage_whole, "QUICK", {"folds": 2, "epochs": 2, "width": 0.125, "tta": 0.0})
     folders = Folders(tmp_path / "none", tmp_path / "runs")
 
-    def train(where, settings, jobs):
-        return pipeline.train(where, choose_setup(), "quick", settings, jobs=1)
+    def train(where, recipe, settings, jobs):
+        return pipeline.train(where, choose_setup(), recipe, settings, jobs=1)
 
     def draw():
         return coverage_whole.draw_whole(folders, few, case, 300, 5, train, pipeline.blend)
