@@ -32,7 +32,7 @@ COLUMNS = (
     "percent_half", "widened", "verdict", "seconds", "base", "split", "seeds", "rows", "source", "commit", "hardware",
 )  # fmt: skip
 SPLITS = ("reversed thirds", "full folds")
-NOT_LEARNED = "did not learn"
+NOT_TRAINED = "did not train"
 TITLES = {"errors": "errors", "log_loss": "log-loss", "brier": "Brier"}
 
 
@@ -81,6 +81,7 @@ def conduct(
         if failed and name in (BASE, NULL):
             raise failed[0]
         if failed:
+            print(f"{name}: {failed[0]}")
             continue
         said, spoke = said_of(members, its, rows)
         measures = measured(train.labels[rows], said)
@@ -97,7 +98,7 @@ def conduct(
         if name == BASE:
             continue
         if name not in found:
-            lines.append({"setting": name, "verdict": NOT_LEARNED, **same})
+            lines.append({"setting": name, "verdict": NOT_TRAINED, **same})
             continue
         same_here = same | {
             "setting": name,
@@ -113,7 +114,7 @@ def conduct(
 
 def summary(lines: list[dict]) -> str:
     """The deciding lines, by views at the largest average, as a table of at most 100 columns."""
-    first, learned = lines[0], [line for line in lines if line["verdict"] != NOT_LEARNED]
+    first, learned = lines[0], [line for line in lines if line["verdict"] != NOT_TRAINED]
     largest = max(line["members"] for line in learned)
     by = {(line["setting"], line["members"], line["measure"]): line for line in learned if line["variant"] == "views"}
     columns = [(1, "errors"), *((largest, measure) for measure in MEASURES)]

@@ -199,7 +199,7 @@ def gpus() -> list:
 
 def versions() -> dict[str, str | None]:
     """Python's version and those of the libraries that compute."""
-    packages = (BACKEND, "keras", "numpy", "pandas", "scikit-learn", "albumentations", "opencv-python-headless")
+    packages = BACKEND, "keras", "numpy", "scipy", "pandas", "scikit-learn", "albumentations", "opencv-python-headless"
     return {"python": platform.python_version(), **{name: _version(name) for name in packages}}
 
 

@@ -15,7 +15,7 @@ from competition.data.digits import Digits, read_digits
 from competition.ensemble import study_members
 from competition.ensemble.engines import Processes
 from competition.ensemble.folds import choose_kept_out, kept_out
-from competition.ensemble.study import NOT_LEARNED, conduct, summary
+from competition.ensemble.study import NOT_TRAINED, conduct, summary
 from competition.ensemble.study_settings import BASE, NULL, plan, read_settings, said_of, table_path, words_of
 from competition.errors import CompetitionError
 from competition.network.device import Setup
@@ -281,10 +281,11 @@ def test_pupils_learn_from_the_teachers_of_their_own_seed_and_setting(study, few
     assert study("teachers=1", base="quick,repeats=2", seeds=2)[1].trained == []
 
 
-def test_a_change_that_does_not_learn_costs_its_own_line_alone(study):
+def test_a_change_that_does_not_learn_costs_its_own_line_alone(study, capsys):
     lines, _ = study("label_smoothing=0.9; label_smoothing=0.1")
     (lost,) = [line for line in lines if line["setting"] == "label_smoothing=0.9"]
-    assert lost["verdict"] == NOT_LEARNED and NOT_LEARNED in summary(lines)
+    assert lost["verdict"] == NOT_TRAINED and NOT_TRAINED in summary(lines)
+    assert "label_smoothing=0.9: seed1-repeat1-fold1 must learn." in capsys.readouterr().out
     assert sum(line["setting"] == "label_smoothing=0.1" for line in lines) == 2 * 2 * 3
     with pytest.raises(CompetitionError, match="base: seed1-repeat1-fold1 must learn"):
         study("epochs=3", base="quick,label_smoothing=0.9")

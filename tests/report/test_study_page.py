@@ -14,7 +14,7 @@ LONG = "architecture=fine,pooled, label_smoothing=0.05, width=0.5, epochs=14, ro
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
-    """Of a null, a better setting, one whose words are long, and one that did not learn."""
+    """Of a null, a better setting, one whose words are long, and one that did not train."""
     same = {"seconds": 9.5, "base": "fast, <b>", "split": "reversed thirds", "seeds": 2, "rows": 36000,
             "source": "kaggle", "commit": "0", "hardware": "<none & nothing>"}  # fmt: skip
     lines = [
@@ -31,7 +31,7 @@ def page(tmp_path_factory):
         for members in (1, 2, 4)
         for measure in MEASURES
     ]  # fmt: skip
-    lines.append({**same, "setting": "learning_rate=10", "verdict": "did not learn", "seconds": ""})
+    lines.append({**same, "setting": "learning_rate=10", "verdict": "did not train", "seconds": ""})
     table = tmp_path_factory.mktemp("studies") / "wide.csv"
     files.write_table(table, dict.fromkeys(key for line in lines for key in line), lines)
     return make_study_page(table)
@@ -42,7 +42,7 @@ def test_each_setting_stands_there_with_its_verdict_and_every_number(page):
     rows = re.findall(r"<tr><th[^>]*>([^<]+)</th><td>([^<]+)</td>", text)[:4]
     assert rows == [
         ("base again, chance alone", "not seen at ±2 %"), ("width=2", "better"), (LONG, "perhaps worse"),
-        ("learning_rate=10", "did not learn"),
+        ("learning_rate=10", "did not train"),
     ]  # fmt: skip
     assert text.count("−12.3 ± 2.0") == 3 + 3 * 2 * 3
     assert "1.00 times for errors, 1.25 times for log-loss, 1.50 times for Brier score." in text
