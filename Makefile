@@ -14,7 +14,7 @@ SIDE_BY_SIDE := -n auto --dist loadfile  # tests, a process a core; those of a f
 quoted = '$(subst ','\'',$(1))'
 
 .DEFAULT_GOAL := help
-.PHONY: help data train study coverage baselines blend draw submit scores report predict kernel notebook record test test-all
+.PHONY: help data train study coverage baselines blend draw check submit scores report predict kernel notebook record test test-all
 .PHONY: bench soak fuzz lint clean
 
 help:  ## list the targets
@@ -33,15 +33,18 @@ study: $(SETUP)  ## does a change help? (BASE=, CHANGES="epochs=14; width=2", SE
 		$(if $(SEEDS),--seeds $(SEEDS)) $(if $(FULL),--full) $(if $(NAME),--name $(call quoted,$(NAME))) \
 		$(if $(JOBS),--jobs $(JOBS)) $(if $(SCHEDULER),--scheduler $(SCHEDULER)) $(ARGS)
 
-baselines: $(SETUP)  ## train six classic systems by their own recipes, beside ours (JOBS=, REFERENCE=1, MINUTES=)
+baselines: $(SETUP)  ## train six classic systems by their own recipes, beside ours (JOBS=, REFERENCE=1 with MINUTES=)
 	@$(PYTHON) -m competition baselines $(if $(JOBS),--jobs $(JOBS)) $(if $(REFERENCE),--reference) \
 		$(if $(MINUTES),--minutes $(MINUTES)) $(ARGS)
 
-coverage: $(SETUP)  ## does its interval hold? hours of simulated competitions (ARGS="3 99": three small ones, seed 99)
+coverage: $(SETUP)  ## does the predicted interval hold? hours of simulations (ARGS="3 99": three small competitions, seed 99)
 	@$(PYTHON) -m competition coverage $(if $(JOBS),--jobs $(JOBS)) $(ARGS)
 
 blend: $(SETUP)  ## average finished runs into a new one (RUNS=run-a,run-b)
 	@$(PYTHON) -m competition blend --runs $(call quoted,$(RUNS)) $(ARGS)
+
+check: $(SETUP)  ## check any submission file the way Kaggle would (FILE=)
+	@$(PYTHON) -m competition check $(call quoted,$(FILE)) $(ARGS)
 
 submit: $(SETUP)  ## send the newest complete run to Kaggle and wait for its score (RUN=, FILE=, ARGS=--force)
 	@$(PYTHON) -m competition submit $(if $(RUN),--run $(call quoted,$(RUN))) $(if $(FILE),--file $(call quoted,$(FILE))) $(ARGS)

@@ -1,4 +1,4 @@
-"""The command line: one subcommand for each Makefile target. What a subcommand needs is imported when called."""
+"""The command line: one subcommand for each Makefile target that runs the package, which imports what it needs."""
 
 import time
 from argparse import ArgumentParser, BooleanOptionalAction
@@ -23,7 +23,8 @@ def parser() -> ArgumentParser:
     group = settings.add_argument_group("settings (default: the recipe's)")
     for name, kind in get_type_hints(Config).items():
         if name != "recipe":
-            group.add_argument(f"--{name.replace('_', '-')}", type=kind, metavar=kind.__name__)
+            said = Config.__pydantic_fields__[name].description
+            group.add_argument(f"--{name.replace('_', '-')}", type=kind, metavar=kind.__name__, help=said)
     source = ArgumentParser(add_help=False)
     source.add_argument("--source", choices=("auto", REAL, "sample", *MNIST), default="auto", help="of the data")
     place = ArgumentParser(add_help=False)
@@ -58,13 +59,13 @@ def parser() -> ArgumentParser:
     sub.add_argument("--source", choices=("auto", *MNIST), default="auto", help="of MNIST (auto: what is at hand)")
     sub.add_argument("--jobs", type=int, help="as for train")
     sub.add_argument("--reference", action="store_true", help="train the best public recipe too, which takes hours")
-    sub.add_argument("--minutes", type=float, help="that this one may take: a table of the nets that fit")
+    sub.add_argument("--minutes", type=float, help="with --reference: what it may take; as many of its nets as fit")
 
     sub = command(blend)
     sub.add_argument("--runs", required=True, metavar="RUN,RUN", help="two or more")
 
     sub = command(study, source, place)
-    sub.add_argument("--base", default="", help="a recipe and settings, like fast,width=0.5 (default: the recipe)")
+    sub.add_argument("--base", default="", help="a recipe and settings, like fast,width=0.5 (default: as for train)")
     sub.add_argument("--changes", default="", help="of the base, like 'epochs=14; width=0.5,dropout=0.1'")
     sub.add_argument("--seeds", type=int, default=2, help="how often all is trained (default: 2)")
     sub.add_argument("--full", action="store_true", help="on the recipe's own folds, to confirm what won on thirds")
@@ -86,7 +87,7 @@ def parser() -> ArgumentParser:
 
     sub = command(submit, run)
     sub.add_argument("--file", type=Path, help="a file instead of a run")
-    sub.add_argument("--force", action="store_true", help="send again, or a file of unknown origin")
+    sub.add_argument("--force", action="store_true", help="send again, a file of unknown origin, or one too many today")
     sub.add_argument("--no-wait", dest="wait", action="store_false", help="leave the score to `make scores`")
 
     sub = command(coverage)

@@ -1,6 +1,6 @@
-"""Everything that changes the answer, in one flat dataclass, and the named recipes.
+"""What a recipe decides, in one flat dataclass, and the named recipes.
 
-Where the work runs (processes, threads, precision) is no part of it: see `device.py`.
+How a process computes (threads, precision) changes bytes, too, but is the machine's: see `device.py`.
 """
 
 from dataclasses import replace
@@ -119,7 +119,9 @@ def _refusal(error: dict) -> CompetitionError:
     name, received = (*error["loc"], "")[0], error["input"]  # of a name that is no text there is no place
     field = Config.__pydantic_fields__.get(name)
     if field is None:
-        return CompetitionError(f"A setting is a flag of `train`. Received: {name!r}. Next: `train --help` lists them.")
+        return CompetitionError(
+            f"A setting is a flag of `train`. Received: {name!r}. Next: `make train ARGS=--help` lists them."
+        )
     if error["type"].endswith("_type"):
         return CompetitionError(f"{name} is of type {field.annotation.__name__}. Received: {received!r}.")
     following = field.default if field.annotation is str else "with a value in that range"
@@ -159,11 +161,11 @@ MIXED = {"teachers": 2, "architecture": "fine,normalized,pooled", "epochs": 20, 
 RECIPES = {
     recipe.recipe: recipe
     for recipe in (
-        # make train RECIPE=fast: 31 min 30 s on 2 AVX2 cores, out-of-fold 0.99593, predicted leaderboard 0.99620
+        # make train RECIPE=fast: 31 min 30 s on 2 AVX2 cores, out-of-fold 0.99593, predicted 0.99620
         Config(recipe="fast"),
-        # make train RECIPE=standard: 41 min 27 s on 2 cores, out-of-fold 0.99600, predicted leaderboard 0.99623
+        # make train RECIPE=standard: 41 min 12 s on 2 bfloat16 cores, out-of-fold 0.99600, predicted 0.99623
         Config(recipe="standard", repeats=3, **MIXED),
-        # make train RECIPE=best: 1 h on 2 cores, out-of-fold 0.99612, predicted leaderboard 0.99633
+        # make train RECIPE=best: 1 h on 2 bfloat16 cores, out-of-fold 0.99612, predicted 0.99633
         Config(recipe="best", repeats=4, **MIXED),
         # make train, without data: 3 min 46 s on 2 AVX2 cores, out-of-fold 0.99133, 0.99350 of the sample's test digits
         Config(

@@ -4,7 +4,7 @@ import shlex
 import time
 from pathlib import Path
 
-from competition.config import BASELINES, choose_config
+from competition.config import choose_config
 from competition.data.dataset import Dataset, load_dataset, load_dataset_of
 from competition.ensemble import scoring
 from competition.ensemble.answer import Answer, combine, score
@@ -16,7 +16,7 @@ from competition.ensemble.manifest import manifest_of
 from competition.ensemble.members import choose_engine, settle, train_members
 from competition.ensemble.study import COLUMNS, conduct
 from competition.ensemble.study import summary as summary_of_study
-from competition.ensemble.study_settings import BASE, read_settings, table_path, words_of
+from competition.ensemble.study_settings import BASE, THIRDS, read_settings, table_path, words_of
 from competition.kaggle.download import fetch_missing
 from competition.kaggle.session import budget_of
 from competition.kaggle.submission import check_submission, write_submission
@@ -83,6 +83,82 @@ def train(
     return run
 
 
+def conclude(
+    folders: Folders, run: Run, dataset: Dataset, answer: Answer, members: dict, planned: int, clock: "Clock"
+) -> None:
+    """Score an answer, write and check its submission, complete the run, and say all that."""
+    scores = score(dataset.train.labels, answer, list(members.values()), planned)
+    if dataset.answers is not None:
+        scores["true_accuracy"] = scoring.accuracy(dataset.answers, answer.test[answer.variant])
+        scores["true_log_loss"] = scoring.log_loss(dataset.answers, answer.test[answer.variant])
+    run.withdraw()
+    run.write_arrays("probabilities.npz", out_of_fold=answer.out_of_fold, test=answer.test)
+    run.write_json("scores.json", scores)
+    write_submission(run.submission, answer.test[answer.variant].argmax(axis=1))
+    warnings = check_submission(run.submission, len(dataset.test), dataset.train.labels)
+    clock.lap("submission")
+    registry.finish(folders, run, scores, clock.laps, list(members) if len(members) < planned else None)
+    print(summary(folders, run, scores, warnings))
+
+
+def summary(folders: Folders, run: Run, scores: dict, warnings: list[str]) -> str:
+    """What a user wants to read at the end."""
+    oof, board = scores["out_of_fold"], scores["leaderboard"]
+    lines = [
+        "",
+        f"Out-of-fold accuracy     {oof['accuracy']:.5f}  (95 % interval {oof['low']:.5f} – {oof['high']:.5f}; "
+        f"{oof['errors']} errors)",
+        f"  log-loss               {oof['log_loss']:.5f}",
+        f"  single members (mean)  {scores['members']['accuracy']:.5f}",
+        f"Predicted leaderboard    {board['score']:.5f}  ({board['low']:.5f} – {board['high']:.5f})",
+    ]
+    if part := registry.part_of(scores):
+        lines[1:1] = [f"Trained                  {part}, who judge {oof['rows']} training rows",
+                      "                         (the same command with more MINUTES, or none, goes on)"]  # fmt: skip
+    if "true_accuracy" in scores:
+        lines.append(f"True accuracy            {scores['true_accuracy']:.5f}  (test labels, which no member saw)")
+    lines += [f"Warning: {warning}" for warning in warnings]
+    lines += [f"Submission               {run.submission}"]
+    newest = folders.submissions == Folders.find().submissions and run.path == find_run(folders).path
+    submit = "make submit" + f" RUN={shlex.quote(str(run.path))}" * (not newest)  # else another run goes
+    following = {"kaggle": submit, "sample": "bring the real data: see the banner above"}
+    lines += [f"Next                     {following.get(run.manifest['source'], 'nothing: such data submits nothing')}"]
+    return "\n".join(lines)
+
+
+def illustrate(folders: Folders, run: Run, dataset: Dataset, save_h5: bool = False) -> None:
+    """Figures, report and model of a complete run; what fails here costs a line, never the submission."""
+
+    def make_report():
+        from competition.report.run_page import make_report  # here: a missing library must not stop the run either
+
+        return make_report(folders, run, dataset)
+
+    def export_model():
+        from competition.ensemble.predict import export_model
+
+        return "  ".join(str(export_model(run, suffix)) for suffix in (".keras", *[".h5"] * save_h5))
+
+    for name, make in (("Report", make_report), ("Model", export_model)):
+        try:
+            print(f"{name:<24} {make()}")
+        except Exception as error:
+            said = " ".join(f"{type(error).__name__}: {error}".split())
+            print(f"{name:<24} none ({said}); the run itself is complete")
+
+
+class Clock:
+    """Seconds of each stage."""
+
+    def __init__(self):
+        self.last, self.laps = time.perf_counter(), {}
+
+    def lap(self, stage: str) -> None:
+        """A stage ends here."""
+        now = time.perf_counter()
+        self.laps[stage], self.last = round(now - self.last, 1), now
+
+
 def blend(folders: Folders, names: list[str]) -> Run:
     """Average finished runs on the same data into a new one, see `ensemble.blend`.
 
@@ -131,9 +207,10 @@ def study(
     dataset = load_dataset(folders, source)
     settings = read_settings(choose_config(None, dataset.source, {}), base, changes, seeds)
     table = table_path(folders, name, base or settings[BASE].recipe, changes, full)
-    members = len(settings) * seeds * (settings[BASE].members if full else 3)
+    members = (len(settings) + 1) * seeds * settings[BASE].repeats * (settings[BASE].folds if full else THIRDS)
     setup = engine.settle(choose_setup(threads=1), members)  # threads change bytes: what is kept stays comparable
-    print(f"{len(settings) - 1} changes of {words_of(settings[BASE])}, {setup.describe()},\n{engine.describe()}.")
+    count = f"{len(settings) - 1} change{'s' * (len(settings) > 2)}"
+    print(f"{count} of {words_of(settings[BASE])}, {setup.describe()},\n{engine.describe()}.")
     lines = conduct(folders, setup, engine, dataset, settings, seeds, full)
     files.write_table(table, COLUMNS, lines)
     print(summary_of_study(lines))
@@ -160,79 +237,3 @@ def coverage(folders: Folders, count: int | None = None, seed: int = 0, jobs: in
 
     rows = measure(folders, setup, engine, dataset, count, seed, train_one, blend)
     return summary_of_coverage(rows)
-
-
-def conclude(
-    folders: Folders, run: Run, dataset: Dataset, answer: Answer, members: dict, planned: int, clock: "Clock"
-) -> None:
-    """Score an answer, write and check its submission, complete the run, and say all that."""
-    scores = score(dataset.train.labels, answer, list(members.values()), planned)
-    if dataset.answers is not None:
-        scores["true_accuracy"] = scoring.accuracy(dataset.answers, answer.test[answer.variant])
-        scores["true_log_loss"] = scoring.log_loss(dataset.answers, answer.test[answer.variant])
-    run.withdraw()
-    run.write_arrays("probabilities.npz", out_of_fold=answer.out_of_fold, test=answer.test)
-    run.write_json("scores.json", scores)
-    write_submission(run.submission, answer.test[answer.variant].argmax(axis=1))
-    warnings = check_submission(run.submission, len(dataset.test), dataset.train.labels)
-    clock.lap("submission")
-    registry.finish(folders, run, scores, clock.laps, list(members) if len(members) < planned else None)
-    print(summary(folders, run, scores, warnings))
-
-
-def summary(folders: Folders, run: Run, scores: dict, warnings: list[str]) -> str:
-    """What a user wants to read at the end."""
-    oof, board = scores["out_of_fold"], scores["leaderboard"]
-    lines = [
-        "",
-        f"Out-of-fold accuracy     {oof['accuracy']:.5f}  (95 % interval {oof['low']:.5f} – {oof['high']:.5f}; "
-        f"{oof['errors']} errors)",
-        f"  log-loss               {oof['log_loss']:.5f}",
-        f"  single members (mean)  {scores['members']['accuracy']:.5f}",
-        f"Predicted leaderboard    {board['score']:.5f}  ({board['low']:.5f} – {board['high']:.5f})",
-    ]
-    if part := registry.part_of(scores):
-        lines[1:1] = [f"Trained                  {part}, who judge {oof['rows']} training rows",
-                      "                         (the same command with more MINUTES, or none, goes on)"]  # fmt: skip
-    if "true_accuracy" in scores:
-        lines.append(f"True accuracy            {scores['true_accuracy']:.5f}  (test labels, which no member saw)")
-    lines += [f"Warning: {warning}" for warning in warnings]
-    lines += [f"Submission               {run.submission}"]
-    newest = run.config.recipe not in BASELINES and run.path == find_run(folders).path
-    submit = "make submit" + f" RUN={shlex.quote(str(run.path))}" * (not newest)  # else another run goes
-    following = {"kaggle": submit, "sample": "bring the real data: see the banner above"}
-    lines += [f"Next                     {following.get(run.manifest['source'], 'nothing: such data submits nothing')}"]
-    return "\n".join(lines)
-
-
-def illustrate(folders: Folders, run: Run, dataset: Dataset, save_h5: bool = False) -> None:
-    """Figures, report and model of a complete run; what fails here costs a line, never the submission."""
-
-    def make_report():
-        from competition.report.run_page import make_report  # here: a missing library must not stop the run either
-
-        return make_report(folders, run, dataset)
-
-    def export_model():
-        from competition.ensemble.predict import export_model
-
-        return "  ".join(str(export_model(run, suffix)) for suffix in (".keras", *[".h5"] * save_h5))
-
-    for name, make in (("Report", make_report), ("Model", export_model)):
-        try:
-            print(f"{name:<24} {make()}")
-        except Exception as error:
-            said = " ".join(f"{type(error).__name__}: {error}".split())
-            print(f"{name:<24} none ({said}); the run itself is complete")
-
-
-class Clock:
-    """Seconds of each stage."""
-
-    def __init__(self):
-        self.last, self.laps = time.perf_counter(), {}
-
-    def lap(self, stage: str) -> None:
-        """A stage ends here."""
-        now = time.perf_counter()
-        self.laps[stage], self.last = round(now - self.last, 1), now

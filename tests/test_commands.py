@@ -17,7 +17,7 @@ folders = folders
 ODD = 'it\'s a "größer" $HOME name'
 TARGETS = re.findall(r"^([a-z-]+):.*## ", Path(ROOT, "Makefile").read_text(), re.MULTILINE)
 OURS = ("data", "train", "study", "baselines", "blend", "draw", "submit", "scores", "kernel", "notebook", "report")
-OURS += ("predict", "record", "coverage")
+OURS += ("predict", "record", "coverage", "check")
 
 
 @pytest.fixture
@@ -45,6 +45,7 @@ def make(tmp_path):
     ("target", "settings", "options"),
     (
         ("data", ["ARGS=--source sample"], {"source": "sample"}),
+        ("check", [f"FILE={ODD}"], {"file": Path(ODD)}),
         ("train", ["RECIPE=best", "JOBS=3", "NEW=1", "TENSORBOARD=1", "ARGS=--epochs 20 --save-h5"],
          {"recipe": "best", "jobs": 3, "new": True, "tensorboard": True, "epochs": 20, "save_h5": True}),
         ("train", ["SCHEDULER=tcp://host:8786"], {"scheduler": "tcp://host:8786", "jobs": None, "new": False}),

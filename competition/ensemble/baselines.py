@@ -89,6 +89,8 @@ def write_table(
     Raises:
         CompetitionError: data or settings cannot be used.
     """
+    if minutes is not None and not reference:
+        raise CompetitionError("MINUTES= is for the reference. Received: it alone. Next: REFERENCE=1 MINUTES=240.")
     setup, place = choose_setup(), folders.baselines
     mnist = mnist_at_hand(folders) if source == "auto" else source
     dataset = load_dataset(place)

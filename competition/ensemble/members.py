@@ -1,6 +1,7 @@
 """Train the members of a run that it does not hold yet, wherever they run."""
 
 import importlib.util
+import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -88,7 +89,9 @@ def choose_engine(jobs: int | None = None, scheduler: str | None = None, tensorb
         CompetitionError: `jobs` is below 1, there is no such scheduler, or no dask or tensorboard here.
     """
     if tensorboard and importlib.util.find_spec("tensorboard") is None:
-        raise CompetitionError("TENSORBOARD=1 needs the package. Received: none. Next: pip install tensorboard.")
+        raise CompetitionError(
+            f"TENSORBOARD=1 needs the package. Received: none. Next: {sys.executable} -m pip install tensorboard."
+        )
     if tensorboard and scheduler:
         raise CompetitionError(
             "TENSORBOARD=1 logs what trains on this machine. Received: SCHEDULER= as well. Next: one without the other."
@@ -99,7 +102,8 @@ def choose_engine(jobs: int | None = None, scheduler: str | None = None, tensorb
         return Processes(jobs)
     if importlib.util.find_spec("distributed") is None:
         raise CompetitionError(
-            "SCHEDULER= needs the package dask. Received: none. Next: pip install 'dask[distributed]>=2025.1,<2027'."
+            "SCHEDULER= needs the package dask. Received: none. "
+            f"Next: {sys.executable} -m pip install 'dask[distributed]>=2025.1,<2027'."
         )
     from competition.ensemble.cluster import Cluster
 

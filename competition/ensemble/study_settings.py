@@ -86,7 +86,7 @@ def _read(start: Config, text: str, own: tuple[str, ...] = ()) -> Config:
     for part in parts:
         name, sign, value = part.partition("=")
         if not sign or name not in known:
-            raise _refusal(f"{part}, which is none", "python -m competition train --help lists them")
+            raise _refusal(f"{part}, which is none", "`make train ARGS=--help` lists them")
         if name in own:
             raise _refusal(f"{part}, which all have alike", f"BASE='{start.recipe},{part}'")
         if name in values:

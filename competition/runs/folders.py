@@ -10,7 +10,7 @@ from competition.errors import CompetitionError
 PACKAGE = Path(__file__).resolve().parents[1]
 ROOT = PACKAGE.parent
 SAMPLE = ROOT / "input" / "sample"
-KEPT_OUT = ROOT / "submissions" / "studies" / "kept-out.csv"  # committed: rows of train.csv that no study sees
+KEPT_OUT = ROOT / "submissions" / "studies" / "kept-out.csv"  # committed: rows of train.csv that no study on it sees
 
 
 @dataclass(frozen=True)

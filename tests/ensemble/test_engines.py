@@ -221,7 +221,7 @@ def test_ctrl_c_is_one_line_and_leaves_no_process(tmp_path):
 
 def test_a_missing_dask_is_said(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(CompetitionError, match=r"Next: pip install 'dask\[distributed\]"):
+    with pytest.raises(CompetitionError, match=r"Next: .*python.* -m pip install 'dask\[distributed\]"):
         choose_engine(scheduler="tcp://host:8786")
 
 
