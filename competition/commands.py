@@ -1,4 +1,4 @@
-"""The command line: one subcommand for each Makefile target that runs the package, which imports what it needs."""
+"""The command line: one subcommand for each Makefile target that runs the package; each imports what it needs."""
 
 import time
 from argparse import ArgumentParser, BooleanOptionalAction

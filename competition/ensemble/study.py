@@ -21,7 +21,16 @@ from competition.ensemble.engines import Engine
 from competition.ensemble.folds import kept_out
 from competition.ensemble.study_members import train_plans
 from competition.ensemble.study_settings import BASE, NULL, plan, said_of, words_of
-from competition.ensemble.study_statistics import MEASURES, Difference, compared, measured, scatter, verdict, widened
+from competition.ensemble.study_statistics import (
+    MEASURES,
+    TITLES,
+    Difference,
+    compared,
+    measured,
+    scatter,
+    verdict,
+    widened,
+)
 from competition.errors import CompetitionError
 from competition.network.device import Setup
 from competition.runs.folders import Folders
@@ -33,7 +42,6 @@ COLUMNS = (
 )  # fmt: skip
 SPLITS = ("reversed thirds", "full folds")
 NOT_TRAINED = "did not train"
-TITLES = {"errors": "errors", "log_loss": "log-loss", "brier": "Brier"}
 
 
 def conduct(

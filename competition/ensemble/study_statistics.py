@@ -17,7 +17,8 @@ from competition.ensemble.folds import repeated_folds
 from competition.ensemble.scoring import Z95
 from competition.network.calibration import at_temperature, log_losses, temperature
 
-MEASURES = ("errors", "log_loss", "brier")
+TITLES = {"errors": "errors", "log_loss": "log-loss", "brier": "Brier score"}
+MEASURES = tuple(TITLES)
 VARIANTS = ("plain", "views")  # of the images as they are, and averaged over test-time views
 
 

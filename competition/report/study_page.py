@@ -4,12 +4,10 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from competition.ensemble.study_statistics import MEASURES, VARIANTS
+from competition.ensemble.study_statistics import MEASURES, TITLES, VARIANTS
 from competition.report import figures
 from competition.report.html import render
 from competition.runs import files
-
-TITLES = {"errors": "errors", "log_loss": "log-loss", "brier": "Brier score"}
 
 
 def make_study_page(table: Path) -> Path:

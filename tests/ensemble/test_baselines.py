@@ -183,6 +183,11 @@ def test_a_claim_is_reached_or_missed_by_its_figures(claim, runs, said):
     assert baselines._reached(claim, [Finished(*run) for run in runs]) == said
 
 
+def test_minutes_without_the_reference_are_refused(tmp_path):
+    with pytest.raises(CompetitionError, match=r"MINUTES= is for the reference.*Next: REFERENCE=1 MINUTES=240"):
+        baselines.write_table(Folders(tmp_path, tmp_path), {}, None, minutes=5)
+
+
 def test_no_early_stopping_keeps_the_last_epoch():
     from competition.network.early_stopping import EarlyStopping
 
