@@ -101,6 +101,6 @@ clean:  ## remove the environment and caches, never runs or data
 	@python3 -m venv $(VENV)
 	@# uv installs in a quarter of pip's time; where it can't (a mirror that pip alone knows, a proxy), pip does. Neither
 	@# compiles all of TensorFlow, of which a part is ever imported
-	@$(PIP) uv && $(PYTHON) -m uv pip install --quiet --python $(PYTHON) -r requirements.txt || \
+	@$(PIP) uv && UV_SYSTEM_CERTS=1 $(PYTHON) -m uv pip install --quiet --python $(PYTHON) -r requirements.txt || \
 		{ echo "uv could not: pip installs."; $(PIP) --no-compile -r requirements.txt; }
 	@touch $@

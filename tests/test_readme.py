@@ -164,7 +164,8 @@ def test_a_broken_link_is_seen(link):
 def test_the_table_of_recipes_is_that_of_the_record():
     """Of each recipe its newest reference run; experiments on one of its settings stand in the record as well."""
     record = read_table(ROOT / "submissions" / "record.csv")
-    newest = {row["recipe"]: row for row in record if row["remark"].startswith("reference run of the recipe")}
+    reference = [row for row in record if row["remark"].startswith("reference run of the recipe")]
+    newest = {row["recipe"]: row for row in reference}
     lines = re.findall(r"^\| `([\w-]+)` \|.*\|$", (text := README.read_text("utf-8")), re.MULTILINE)
     assert lines == list(newest)
     for recipe, row in newest.items():
@@ -173,8 +174,8 @@ def test_the_table_of_recipes_is_that_of_the_record():
         assert re.findall(r"0\.\d+", line) == [row[column] for column in columns if row[column]], recipe
         spans = re.findall(r"(?:(\d+) h )?(\d+) min (\d+) s", line)
         spans = [3600 * int(hours or 0) + 60 * int(minutes) + int(seconds) for hours, minutes, seconds in spans]
-        others = {int(other["seconds"]) for other in newest.values()}  # whose members it shares
-        assert spans[-1] == int(row["seconds"]) and set(spans) <= others, recipe
+        others = {int(other["seconds"]) for other in reference}  # whose members it shares, or on another machine
+        assert int(row["seconds"]) in spans and set(spans) <= others, recipe
     scores = set(re.findall(r"\b0\.9\d{4}\b", text))
     assert scores - {PUBLIC_BEST} <= {value for row in newest.values() for value in row.values()}
 
