@@ -25,7 +25,7 @@ from competition.runs import files
 from competition.runs.folders import Folders
 from competition.runs.run import Run
 
-SMALL_DRAWS, LARGE_DRAWS, PARTITIONS = 15, 2, 6  # of each case in the sample's size, and of all rows; of the pool
+SMALL_DRAWS, LARGE_DRAWS, PARTITIONS = 8, 1, 4  # of each case in the sample's size, and of all rows; of the pool
 
 
 def measure(
