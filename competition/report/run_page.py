@@ -176,12 +176,12 @@ def _classes(labels, probabilities) -> dict:
 
 
 def _suspects(run: Run, dataset: Dataset, rows, probabilities) -> dict | None:
-    """Labels that cleanlab suspects, worst first, also written as CSV; None where cleanlab is missing."""
-    if importlib.util.find_spec("cleanlab") is None:
+    """Labels that cleanlab suspects, worst first, also written as CSV; None without cleanlab or a second class."""
+    labels = np.asarray(dataset.train.labels[rows])
+    if importlib.util.find_spec("cleanlab") is None or len(set(labels)) < 2:
         return None
     from cleanlab.filter import find_label_issues
 
-    labels = np.asarray(dataset.train.labels[rows])
     with warnings.catch_warnings(action="ignore", category=UserWarning):  # of a class with few rows it finds fewer
         found = find_label_issues(labels, probabilities, return_indices_ranked_by="self_confidence", n_jobs=1)
     kept = np.ones(len(labels), bool)
