@@ -49,7 +49,7 @@ def parser() -> ArgumentParser:
     sub.add_argument("--tensorboard", action="store_true", help="also write TensorBoard logs into the run's folder")
     sub.add_argument("--save-h5", action="store_true", help="also write model.h5, in Keras's legacy format")
     sub.add_argument("--minutes", type=float, help="for all of it: the members that fit (default: all members)")
-    where = sub.add_argument_group("how each process computes (changes no setting of the run)")
+    where = sub.add_argument_group("how each process computes (no settings, but of other bytes: a new run)")
     where.add_argument("--threads", type=int, help="of one member on a CPU (default: what suits the machine; 0: all)")
     where.add_argument("--precision", choices=("auto", "float32", "mixed_bfloat16", "mixed_float16"), default="auto")
     where.add_argument("--jit-compile", choices=("auto", "on", "off"), default="auto")
@@ -147,7 +147,7 @@ def train(options, folders: Folders) -> None:
 
 
 def baselines(options, folders: Folders) -> None:
-    """train six classic systems beside ours, and print a table."""
+    """train six classic systems, and print them beside our `fast` of the record."""
     from competition import pipeline
     from competition.ensemble.baselines import write_table
     from competition.kaggle.download import fetch_missing

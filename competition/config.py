@@ -38,7 +38,7 @@ class Config:
     """The settings of a run. Every field is also a command-line flag (`--epochs 20`).
 
     Raises:
-        CompetitionError: a field has the wrong type or lies outside its range.
+        CompetitionError: a field is none, has the wrong type or lies outside its range, or all repeats are teachers.
     """
 
     recipe: str = "fast"  # the name under which runs and records are listed
@@ -67,7 +67,7 @@ class Config:
     decay: real(0.01, 1) = 0.95  # exponential: factor on the learning rate after each epoch; 1 keeps it constant
     label_smoothing: real(0, 0.9) = 0.1  # probability moved from the label to all ten digits
 
-    # Augmentation, drawn anew for each image in each epoch (uniform in the range)
+    # Augmentation, uniform in the range, drawn anew in each epoch for every eight images, other eight each time
     rotation: real(0, 180) = 12.0  # degrees, either way
     scale: real(0, 0.9) = 0.10  # fraction, smaller or larger, each axis by itself
     shift: real(0, 27) = 2.0  # pixels, either way, each axis by itself
@@ -130,8 +130,8 @@ def _refusal(error: dict) -> CompetitionError:
     )
 
 
-# Systems that others described, in their ways: one learning rate, Keras's Adam, pictures as they are, the last
-# weights. What the descriptions leave open is chosen to be quick.
+# Systems that others described, in their ways: one learning rate, Keras's Adam; and where nothing else is said below,
+# pictures as they are and the last weights. What the descriptions leave open is chosen to be quick.
 PLAIN = Config(
     patience=0, stop_fraction=0.05, dropout=0, epochs=10, batch_size=64, optimizer="adam", learning_rate=1e-3,
     label_smoothing=0, schedule="exponential", decay=1, rotation=0, scale=0, shift=0, shear=0, tta=0,
@@ -146,7 +146,7 @@ BASELINES = {
         replace(PLAIN, recipe="kaggle-cnn", architecture="shallow", dropout=0.5, batch_size=32),
         replace(PLAIN, recipe="mlp", architecture="dense", dropout=0.2, **JITTER),
         replace(PLAIN, recipe="dense-10", architecture="dense"),
-        # What most notebooks on Kaggle do: two convolutions, dropout, ImageDataGenerator's ranges, a tenth held out
+        # What most notebooks on Kaggle do: two convolutions, dropout, ImageDataGenerator's ranges; a tenth out
         replace(PLAIN, recipe="notebook-cnn", architecture="lenet", dropout=0.5, epochs=30, holdout=0.1, **JITTER),
     )
 }

@@ -59,7 +59,7 @@ def train(
         The complete run.
 
     Raises:
-        CompetitionError: the data or the settings cannot be used.
+        CompetitionError: the data, the settings or the machine cannot be used, or a member does not learn.
     """
     clock, budget = Clock(), budget_of(folders, minutes, bool(gpus()), recipe)
     engine = choose_engine(jobs, scheduler, tensorboard)
@@ -198,7 +198,7 @@ def study(
         The table, beside which the page lies.
 
     Raises:
-        CompetitionError: the data or the settings cannot be used.
+        CompetitionError: the data or the settings cannot be used, another study is at work, or the base does not learn.
     """
     from competition.report.study_page import make_study_page
 
@@ -223,11 +223,14 @@ def coverage(folders: Folders, count: int | None = None, seed: int = 0, jobs: in
 
     Args:
         count: how many small ones; None: the full study, whose table is kept.
-        seed: of the first.
+        seed: of the first; the next one has the next.
         jobs: how many members train at once; None takes what suits the machine.
 
+    Returns:
+        The summary, a table of text.
+
     Raises:
-        CompetitionError: the data cannot be used.
+        CompetitionError: the data cannot be used, or `measure` refuses.
     """
     fetch_missing(folders)
     dataset, engine, setup = load_dataset(folders), choose_engine(jobs), choose_setup(threads=1)

@@ -49,7 +49,7 @@ def measure(
         Dicts of COLUMNS; of the full study the table holds them too.
 
     Raises:
-        CompetitionError: `count` is below 1, or a member does not learn.
+        CompetitionError: `count` is below 1, a member does not learn, or another study is at work.
     """
     if count is not None and count < 1:
         raise CompetitionError(f'Competitions are 1 or more. Received: {count}. Next: `make coverage ARGS="3 99"`.')

@@ -1,13 +1,13 @@
 """Hundreds of competitions from members that are trained once: a draw recombines those that saw none of its test rows.
 
 A partition cuts the rows into six stratified blocks. A member learns from three of them and is asked about the other
-three: twenty halves, each trained from two seeds and as two architectures. A draw takes two blocks as its test.csv and
-four as its train.csv; of these each in turn is out of fold for the members of the other three, so its four folds are
-four members of the pool. A partition has fifteen draws.
+three: twenty halves, from each of which three members learn, `pooled` from two seeds and `normalized` from one. A draw
+takes two blocks as its test.csv and four as its train.csv; of these each in turn is out of fold for the members of the
+other three, so its four folds are four members of the pool. A partition has fifteen draws.
 
 What they share: draws of one partition have members and rows in common, so that they count as one in a standard error,
 and all partitions cut the same rows. The repeats of a draw have the same folds, other than in a run, whose gain from
-more of them is larger. No draw has pupils: what labels test rows would have to learn anew for each.
+more of them is larger. No draw has pupils, which would have to learn from its test rows.
 """
 
 from dataclasses import replace

@@ -59,7 +59,7 @@ def draw_whole(
         case: in CASES.
         size: how many of the rows it takes.
         seed: of the rows and of all that is trained.
-        train, blend: those of `pipeline`; `train` of folders, a recipe, settings and jobs.
+        train, blend: those of `pipeline`; `train` takes (folders, recipe, settings, jobs).
 
     Returns:
         A dict of COLUMNS.

@@ -1,7 +1,7 @@
 """Pure functions of labels and probabilities: how good, how sure, how much better.
 
 Throughout, `labels` is an int64 array of shape (n,) with values 0…9 and `probabilities` a float array of
-shape (n, 10) whose rows sum to 1.
+shape (n, 10) whose rows sum to 1; `judged` alone takes rows of NaN.
 """
 
 import math
@@ -52,7 +52,7 @@ def brier(labels, probabilities) -> float:
 
 
 def wilson(right: int, rows: int) -> tuple[float, float]:
-    """95 % interval of the accuracy of which so many of `rows` rows being right are a sample (Wilson, 1927)."""
+    """95 % interval of the accuracy, where `right` of `rows` sampled rows are right (Wilson, 1927)."""
     low, high = binomtest(int(right), int(rows)).proportion_ci(method="wilson")
     return float(low), float(high)
 
@@ -105,7 +105,7 @@ def paired(labels, first, second) -> dict:
     """Compare two sets of predictions of the same rows, row by row.
 
     Returns:
-        For `accuracy` and `log_loss` each: the difference first minus second and its 95 % half-width, and
+        For `accuracy` and `log_loss` each a tuple: the difference first minus second, its 95 % half-width; and
         in `only_first_wrong`, `only_second_wrong` the numbers of rows that one of them alone gets wrong.
     """
     right = [p.argmax(axis=1) == labels for p in (first, second)]
@@ -178,8 +178,8 @@ def growth(labels, repeats) -> list[dict]:
         repeats: float array (repeats, n, 10), each the out-of-fold probabilities of one repeat.
 
     Returns:
-        For 1…repeats members a row: `members`, and `accuracy` averaged over as many cyclic choices of
-        repeats as there are repeats.
+        For 1…repeats members a row: `members`, and `accuracy` averaged over all cyclic choices of so
+        many repeats.
     """
     count = len(repeats)
     return [

@@ -1,10 +1,10 @@
 """Augmented images, fast and stateless, and the views that a prediction averages.
 
-Stateless: what happens to row i in epoch e depends on (seed, e, i) alone, so batch order, worker count and
-resuming change nothing. Fast: albumentations takes 65 µs an image, most of it to draw the parameters of one. So
-an epoch draws all of them at once, each set for `SHARING` rows, other ones in the next epoch, and a picture is
-sampled once, whatever moves it, by one call of OpenCV for `TOGETHER` of them (`make bench`). Never a flip: no digit
-survives it.
+Stateless: what happens to row i in epoch e depends on (seed, e, i) alone, so batch order, worker count and resuming
+change nothing. Fast: albumentations takes eighteen times as long, most of it to draw the parameters of one image. So an
+epoch draws all of them at once, each set for `SHARING` rows, other ones in the next epoch, and a picture is sampled
+once, whatever moves it, by one call of OpenCV for `TOGETHER` of them (`make bench`). Never a flip: no digit survives
+it.
 """
 
 import os

@@ -103,7 +103,7 @@ def curves(histories, kept, measure: str) -> Figure:
         axes.set_yscale("log")
         ticks = np.array([m * 10.0**e for e in range(-5, 2) for m in (1, 2, 5)])
         _fixed(axes.yaxis, ticks, [f"{tick:g}" for tick in ticks])
-    axes.legend(fontsize=8)
+    axes.legend(fontsize=8, loc="lower right" if measure == "accuracy" else "upper right")
     return figure
 
 
@@ -144,7 +144,7 @@ def ink_shares(train_images, test_images) -> Figure:
         ink = images.mean(axis=(1, 2, 3))
         axes.hist(ink, np.arange(0, 101, 4), weights=np.full(len(ink), 100 / len(ink)),
                   histtype="step", lw=1.6, color=color, label=name)  # fmt: skip
-    axes.legend(fontsize=8)
+    axes.legend(fontsize=8, loc="upper right")
     return figure
 
 
@@ -180,7 +180,7 @@ def growth(measured, predicted) -> Figure:
     axes.plot(predicted[0], 1e4 * (1 - np.asarray(predicted[1])), "--", color=ORANGE, label="predicted, unseen rows")
     axes.plot(measured[0], 1e4 * (1 - np.asarray(measured[1])), "o-", color=BLUE, ms=4, label="measured, out-of-fold")
     axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
-    axes.legend(fontsize=8)
+    axes.legend(fontsize=8, loc="upper right")
     return figure
 
 
