@@ -5,7 +5,7 @@ small recipe learns from the first, predicts its score on the second as every ru
 reached. Two kinds of draws:
 
 - *whole*: the pipeline itself trains on two CSV files, in the sample's size or on all rows, each draw on members of its
-  own. The rows come from the same 42,000, so two draws share some.
+  own. The rows come from the same 42,000, so two draws share some; of one seed all cases share all.
 - *recombined*: hundreds, from members that are trained once; see `coverage_pool`.
 """
 
@@ -25,7 +25,7 @@ from competition.runs import files
 from competition.runs.folders import Folders
 from competition.runs.run import Run
 
-SMALL_DRAWS, LARGE_DRAWS, PARTITIONS = 8, 1, 4  # of each case in the sample's size, and of all rows; of the pool
+SMALL_DRAWS, LARGE_DRAWS, PARTITIONS = 3, 1, 3  # of each case in the sample's size, and of all rows; of the pool
 
 
 def measure(
@@ -73,17 +73,17 @@ def summary(rows: list[dict]) -> str:
 
     Recombined draws of one partition share members and rows: their mean counts as one draw in what is said of chance.
     """
-    lines = [f"{'':40}{'draws':>6}{'held':>7}  {'(95 %)':15}{'predicted − reached':>21}{'width':>9}"]
+    lines = [f"{'':42}{'draws':>6}{'held':>7}  {'(95 %)':15}{'predicted − reached':>21}{'width':>9}"]
     table = pd.DataFrame(rows)
     for (kind, case, count), part in table.groupby(["kind", "case", "train_rows"], sort=False):
         errors = part["predicted"] - part["reached"]
         if kind != "whole":
             errors = errors.groupby(part["seed"].str.partition("/")[0]).mean()
         low, high = scoring.wilson(round(part["held"].mean() * len(errors)), len(errors))
-        noise = errors.std(ddof=1) / math.sqrt(len(errors)) if len(errors) > 1 else math.nan
+        noise = f" ± {errors.std(ddof=1) / math.sqrt(len(errors)):.5f}" if len(errors) > 1 else ""
         lines.append(
-            f"{f'{case}, {count:,} rows, {kind}':40}{len(part):6}{part['held'].mean():7.1%}  "
-            f"{f'({low:.1%} – {high:.1%})':15}{errors.mean():+12.5f} ± {noise:.5f}"
+            f"{f'{case}, {count:,} rows, {kind}':42}{len(part):6}{part['held'].mean():7.1%}  "
+            f"{f'({low:.1%} – {high:.1%})':15}{errors.mean():+12.5f}{noise:10}"
             f"{(part['high'] - part['low']).mean():9.5f}"
         )
     return "\n".join(lines)
