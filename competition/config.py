@@ -38,7 +38,7 @@ class Config:
     """The settings of a run. Every field is also a command-line flag (`--epochs 20`).
 
     Raises:
-        CompetitionError: a field is none, has the wrong type or lies outside its range, or all repeats are teachers.
+        CompetitionError: a field is unknown, of the wrong type or outside its range, or all repeats are teachers.
     """
 
     recipe: str = "fast"  # the name under which runs and records are listed
@@ -146,7 +146,7 @@ BASELINES = {
         replace(PLAIN, recipe="kaggle-cnn", architecture="shallow", dropout=0.5, batch_size=32),
         replace(PLAIN, recipe="mlp", architecture="dense", dropout=0.2, **JITTER),
         replace(PLAIN, recipe="dense-10", architecture="dense"),
-        # What most notebooks on Kaggle do: two convolutions, dropout, ImageDataGenerator's ranges; a tenth out
+        # What most Kaggle notebooks do: two convolutions, dropout, ImageDataGenerator's ranges, a tenth held out
         replace(PLAIN, recipe="notebook-cnn", architecture="lenet", dropout=0.5, epochs=30, holdout=0.1, **JITTER),
     )
 }

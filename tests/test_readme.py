@@ -174,7 +174,8 @@ def test_the_table_of_recipes_is_that_of_the_record():
         assert re.findall(r"0\.\d+", line) == [row[column] for column in columns if row[column]], recipe
         spans = re.findall(r"(?:(\d+) h )?(\d+) min (\d+) s", line)
         spans = [3600 * int(hours or 0) + 60 * int(minutes) + int(seconds) for hours, minutes, seconds in spans]
-        others = {int(other["seconds"]) for other in reference}  # whose members it shares, or on another machine
+        others = [*newest.values(), *(other for other in reference if other["recipe"] == recipe)]
+        others = {int(other["seconds"]) for other in others}  # whose members it shares, or on another machine
         assert int(row["seconds"]) in spans and set(spans) <= others, recipe
     scores = set(re.findall(r"\b0\.9\d{4}\b", text))
     assert scores - {PUBLIC_BEST} <= {value for row in newest.values() for value in row.values()}
