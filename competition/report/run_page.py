@@ -1,8 +1,6 @@
 """A finished run → one self-contained HTML page."""
 
-import importlib.util
 import json
-import warnings
 from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
@@ -10,17 +8,23 @@ from typing import NamedTuple
 import numpy as np
 from markupsafe import Markup
 from matplotlib.figure import Figure
-from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
-from competition.config import Config
 from competition.data.dataset import Dataset
 from competition.ensemble import scoring
-from competition.ensemble.folds import Member, exchangeable, members_of, plan_members
+from competition.ensemble.folds import members_of, plan_members
 from competition.errors import CompetitionError
 from competition.kaggle.submission import check_submission
-from competition.network.augmentation import Augmenter
 from competition.report import figures
-from competition.report.html import LARGEST_GALLERY, gallery, inline, png, render, worst_first
+from competition.report.findings import (
+    errors_of,
+    growth_of,
+    per_class,
+    per_digit,
+    per_member,
+    sample_sheets,
+    suspected_labels,
+)
+from competition.report.html import inline, png, render
 from competition.runs import files, registry
 from competition.runs.folders import Folders
 from competition.runs.run import Run, repeat_command
@@ -66,10 +70,10 @@ def make_report(folders: Folders, run: Run, dataset: Dataset) -> Path:
     histories = [_columns(result.history) for result in results]
     kept = [result.facts["kept_epoch"] for result in results]
     test_members = np.stack([result.test[variant] for result in results])
-    errors = _errors(dataset, rows, probabilities)
+    errors = errors_of(dataset, rows, probabilities)
     counts = Counter(member.name.split("-")[0] for member in members)
     rounds = [repeat for repeat, count in counts.items() if count == config.folds > 1]  # all rows are asked about there
-    measured = _growth(config, labels, probabilities, members, results, rounds, test_members)
+    measured = growth_of(config, labels, probabilities, members, results, rounds, test_members)
     plots = {
         "accuracy": Plot("curves", figures.curves(histories, kept, "accuracy"), "Accuracy per epoch of all members, on "
             "their training batches and on the slice that early stopping watches.", "Training accuracy is measured on "
@@ -93,12 +97,12 @@ def make_report(folders: Folders, run: Run, dataset: Dataset) -> Path:
             else f"Measured: each row averaged over the members of 1 to {len(rounds)} repeats." if len(rounds) > 1
             else "With one repeat only the single point is measured: every row has one member that never saw it."),
     }  # fmt: skip
-    sheets = _sheets(config, dataset)
+    sheets = sample_sheets(config, dataset)
     for name, plot in plots.items():
         files.write(run.path / "figures" / f"{name}.png", figures.to_png(plot.figure))
     for name, image in sheets.items():
         files.write(run.path / "figures" / f"{name}.png", png(image))
-    suspects = _suspects(run, dataset, rows, probabilities)
+    suspects = suspected_labels(run, dataset, rows, probabilities)
     page = render(
         "run.html.j2",
         run=run,
@@ -114,145 +118,20 @@ def make_report(folders: Folders, run: Run, dataset: Dataset) -> Path:
         sheet={name: inline(image) for name, image in sheets.items()},
         stops=Counter((epoch, result.facts["epochs"]) for result, epoch in zip(results, kept, strict=True)),
         suspects=suspects,
-        members=_member_rows(members, results, test_members),
+        members=per_member(members, results, test_members),
         views=scoring.paired(labels, out_of_fold[1], out_of_fold[0]) if variant else None,
         error=scoring.expected_calibration_error(labels, probabilities),
         confident=scoring.most_confident(labels, probabilities, FRACTIONS),
-        digit_rows=_digit_rows(dataset, test),
+        digit_rows=per_digit(dataset, test),
         command=repeat_command(run),
         manifest_text=json.dumps(run.manifest, indent=2),
         **errors,
-        **_classes(labels, probabilities),
+        **per_class(labels, probabilities),
         submission_head=run.submission.read_text("utf-8").splitlines()[:6],
         submission_sha256=files.sha256_of(run.submission),
     )
     files.write(run.path / "report.html", page)
     return run.path / "report.html"
-
-
-def _errors(dataset: Dataset, rows, probabilities) -> dict:
-    """The confusion matrix and the digits behind its cells: all errors, and five of each diagonal cell.
-
-    Args:
-        rows: int array (n,) of the training rows that the probabilities, (n, 10), are of.
-    """
-    labels, predicted = dataset.train.labels[rows], probabilities.argmax(1)
-    counts = confusion_matrix(labels, predicted, labels=range(10))
-    off = np.where(np.eye(10, dtype=bool), 0, counts)
-    limit = max(off.max(), 1)
-    while np.minimum(off, limit).sum() > LARGEST_GALLERY:
-        limit = limit * 3 // 4
-    errors = worst_first(probabilities, np.flatnonzero(labels != predicted))
-    taken, kept = np.zeros((10, 10), int), []
-    for row in errors:
-        taken[labels[row], predicted[row]] += 1
-        if taken[labels[row], predicted[row]] <= limit:
-            kept.append(row)
-    right = [np.flatnonzero((labels == digit) & (predicted == digit))[:5] for digit in range(10)]
-    order = np.dstack(np.unravel_index(np.argsort(-off, axis=None, kind="stable"), off.shape))[0]
-    return {
-        "counts": counts.tolist(),
-        "worst": max(int(off.max()), 1),
-        "worst_share": float((off / np.maximum(1, counts.sum(axis=1, keepdims=True))).max()) or 1.0,
-        "limit": None if off.max() <= limit else int(limit),
-        "confusions": [(int(i), int(j), int(off[i, j])) for i, j in order[:10] if off[i, j]],
-        "errors": gallery(dataset.train, rows, probabilities, kept),
-        "right": gallery(dataset.train, rows, probabilities, np.concatenate(right)),
-    }
-
-
-def _classes(labels, probabilities) -> dict:
-    """Precision, recall, F1, support and accuracy of each digit, and the means of the first three."""
-    predicted = probabilities.argmax(1)
-
-    def measure(average):
-        return precision_recall_fscore_support(labels, predicted, labels=range(10), average=average, zero_division=0)
-
-    accuracies = [np.mean((labels == digit) == (predicted == digit)) for digit in range(10)]
-    return {
-        "classes": [tuple(map(float, row)) for row in zip(*measure(None), accuracies, strict=True)],
-        "class_means": [(name, *map(float, measure(name)[:3])) for name in ("macro", "weighted")],
-    }
-
-
-def _suspects(run: Run, dataset: Dataset, rows, probabilities) -> dict | None:
-    """Labels that cleanlab suspects, worst first, also written as CSV; None without cleanlab or a second class."""
-    labels = np.asarray(dataset.train.labels[rows])
-    if importlib.util.find_spec("cleanlab") is None or len(set(labels)) < 2:
-        return None
-    from cleanlab.filter import find_label_issues
-
-    with warnings.catch_warnings(action="ignore", category=UserWarning):  # of a class with few rows it finds fewer
-        found = find_label_issues(labels, probabilities, return_indices_ranked_by="self_confidence", n_jobs=1)
-    kept = np.ones(len(labels), bool)
-    kept[found] = False
-    lines = [f"{rows[i] + 1},{labels[i]},{probabilities[i].argmax()},{probabilities[i, labels[i]]:.6f}" for i in found]
-    files.write(run.path / "suspected_labels.csv", "\n".join(["row,label,suggested,label_probability", *lines, ""]))
-    return {
-        "count": len(found),
-        "pictures": gallery(dataset.train, rows, probabilities, found[:60]),
-        "accuracy_without": scoring.accuracy(labels[kept], probabilities[kept]),
-        "errors_without": int(np.sum(probabilities[kept].argmax(1) != labels[kept])),
-    }
-
-
-def _growth(config: Config, labels, probabilities, members: list[Member], results, rounds, test_members):
-    """The measured and the predicted points of the growth figure."""
-    if rounds:
-        repeats = {repeat: np.zeros((len(labels), 10), np.float32) for repeat in rounds}
-        for member, result in zip(members, results, strict=True):
-            if (repeat := member.name.split("-")[0]) in rounds:
-                repeats[repeat][member.out_of_fold_rows] = result.out_of_fold[config.variant]
-        measured = scoring.growth(labels, list(repeats.values()))
-    else:  # no row was asked about by every random split
-        measured = [{"members": 1, "accuracy": np.mean([result.facts["accuracy"] for result in results])}]
-    groups = exchangeable(config, members, test_members)
-    predicted = scoring.predict_growth(labels, probabilities, groups)
-    sizes = np.array([len(group.said) for group in groups])
-    averaged = np.minimum(np.arange(1, len(predicted) + 1)[:, None], sizes).sum(axis=1)
-    return (
-        ([row["members"] for row in measured], [row["accuracy"] for row in measured]),
-        (averaged * len(members) / sizes.sum(), predicted),  # with teachers, a part of a group is of several members
-    )
-
-
-def _member_rows(members: list[Member], results, test_members) -> list[dict]:
-    """Each member's score, and how often it says what each of the others says of the test rows."""
-    said = test_members.argmax(axis=2)
-    agreement = (said[:, None] == said[None]).mean(axis=2)
-    others = (agreement.sum(axis=1) - 1) / max(1, len(said) - 1)
-    whole = test_members.mean(axis=0).argmax(axis=1)
-    return [
-        {"name": member.name, "network": member.config.architecture, **result.facts,
-         "agreement": float(others[i]), "whole": float((said[i] == whole).mean())}
-        for i, (member, result) in enumerate(zip(members, results, strict=True))
-    ]  # fmt: skip
-
-
-def _sheets(config: Config, dataset: Dataset) -> dict[str, np.ndarray]:
-    """Samples of each digit, their means, and a digit with twenty of its augmentations."""
-    images, labels = dataset.train.images, dataset.train.labels
-    rows = [np.flatnonzero(labels == digit) for digit in range(10)]
-    chosen = rows[7][:1] if len(rows[7]) else np.zeros(1, int)
-    augment = Augmenter(config, config.seed)
-    views = [images[chosen], *(augment(images[chosen], np.zeros(1, int), epoch) for epoch in range(20))]
-    means = [images[r].mean(axis=0) if len(r) else np.zeros((28, 28, 1)) for r in rows]
-    samples = [np.concatenate([images[r[:12]], np.zeros((12 - len(r[:12]), 28, 28, 1), np.uint8)]) for r in rows]
-    return {
-        "samples": figures.sheet(np.concatenate(samples), 12),
-        "means": figures.sheet(np.stack(means).round().astype(np.uint8), 10),
-        "augmentations": figures.sheet(np.concatenate(views), 7),
-    }
-
-
-def _digit_rows(dataset: Dataset, test) -> list[tuple]:
-    """Of each digit: rows in train.csv, predicted rows in test.csv, mean and standard deviation of the ink."""
-    labels, ink = dataset.train.labels, dataset.train.images.mean(axis=(1, 2, 3))
-    predicted = np.bincount(test.argmax(1), minlength=10)
-    return [
-        (len(own), int(predicted[digit]), *((float(own.mean()), float(own.std())) if len(own) else (0.0, 0.0)))
-        for digit, own in ((digit, ink[labels == digit]) for digit in range(10))
-    ]
 
 
 def _invalid(run: Run, dataset: Dataset) -> str | None:

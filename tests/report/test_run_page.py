@@ -11,7 +11,8 @@ from competition.data.dataset import load_dataset_of
 from competition.ensemble.folds import plan_members
 from competition.errors import CompetitionError
 from competition.report.comparison import make_comparison
-from competition.report.run_page import _member_rows, importlib, make_report, repeat_command
+from competition.report.findings import importlib, per_member
+from competition.report.run_page import make_report, repeat_command
 from tests.conftest import needed
 from tests.finished_run import MISREAD, finished_run
 
@@ -188,7 +189,7 @@ def test_members_are_compared_on_the_test_rows(made):
     _, run, digits, _ = made
     members = plan_members(run.config, digits.train.labels)
     results = [run.load_member(m.name) for m in members]
-    rows = _member_rows(members, results, np.stack([r.test[1] for r in results]))
+    rows = per_member(members, results, np.stack([r.test[1] for r in results]))
     assert rows[0]["agreement"] == pytest.approx(1 - 10 / 2000)  # they differ in ten of 2,000
 
 
