@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import binomtest
 
-from competition.network.calibration import log_losses
+from competition.network.calibration import at_temperature, log_losses, temperature
 
 Z95 = 1.959964  # two-sided 95 % of the normal distribution
 
@@ -75,7 +75,9 @@ def predict_leaderboard(labels, out_of_fold, groups: list[Group]) -> dict:
     measured on the test rows. Members of several kinds, or of several blended runs, are groups: what differs between
     groups is averaged in the out-of-fold predictions already, and the variance within one counts by the square of its
     share. Errors are taken to fall in proportion to the Brier score; half of the predicted gain widens the interval
-    (in quadrature), because that proportion is an assumption.
+    (in quadrature), because that proportion is an assumption. It asks for probabilities as sure as they are right: a
+    part of the Brier score that comes of doubt where there need be none is no error, and does not fall with them. So
+    all are brought to the temperature that fits the out-of-fold ones first.
 
     Args:
         labels, out_of_fold: the training rows, (n,) and (n, 10).
@@ -85,14 +87,8 @@ def predict_leaderboard(labels, out_of_fold, groups: list[Group]) -> dict:
         `score` and its 95 % interval `low`, `high`. The interval holds both sampling errors: of the
         training rows that measured the score and of the test rows that will.
     """
-    reductions = [
-        group.share**2 * spread(group.said) * (1 / group.seen_by - 1 / len(group.said))
-        for group in groups
-        if len(group.said) > 1
-    ]
-    gain = sum(reductions) / max(brier(labels, out_of_fold), 1e-12)
     error = 1 - accuracy(labels, out_of_fold)
-    score = 1 - error * max(0.0, 1 - gain)
+    score = 1 - error * (1 - _gains(labels, out_of_fold, groups)[-1])
     predicted, test_rows = 1 - score, groups[0].said.shape[1]
     # One error more than seen: a perfect out-of-fold score does not make the interval empty.
     rate = max(predicted, 1 / len(labels))
@@ -205,10 +201,34 @@ def predict_growth(labels, out_of_fold, groups: list[Group]) -> np.ndarray:
     Returns:
         float array (members of the largest group,); smaller ones average all that they have.
     """
+    return 1 - (1 - accuracy(labels, out_of_fold)) * (1 - _gains(labels, out_of_fold, groups))
+
+
+def _gains(labels, out_of_fold, groups: list[Group]) -> np.ndarray:
+    """What part of the out-of-fold errors averages of 1, 2, … members of each group would mend, at most all of them."""
     numbers = np.arange(1, max(len(group.said) for group in groups) + 1)
-    gain = np.zeros(len(numbers))
+    if len(numbers) == 1:
+        return np.zeros(1)
+    reductions = np.zeros(len(numbers))
     for group in groups:
-        variance = spread(group.said) if len(group.said) > 1 else 0.0
-        gain += group.share**2 * variance * (1 / group.seen_by - 1 / np.minimum(numbers, len(group.said)))
-    gain /= max(brier(labels, out_of_fold), 1e-12)
-    return 1 - (1 - accuracy(labels, out_of_fold)) * np.maximum(0, 1 - gain)
+        if len(group.said) > 1:
+            fewer = 1 / group.seen_by - 1 / np.minimum(numbers, len(group.said))
+            reductions += group.share**2 * spread(group.said) * fewer
+    heat = temperature(labels, _logarithm(out_of_fold)[None])
+    alike = np.stack([_said_as_out_of_fold(groups, number) for number in range(len(numbers))])
+    sharper = spread(at_temperature(heat, _logarithm(alike))) / max(spread(alike), 1e-12)
+    whole = brier(labels, at_temperature(heat, _logarithm(out_of_fold)))
+    return np.minimum(1, sharper * reductions / max(whole, 1e-12))
+
+
+def _said_as_out_of_fold(groups: list[Group], number: int) -> np.ndarray:
+    """Of the test rows, (n_test, 10), what as many members of each group say as out-of-fold predictions average."""
+    parts = []
+    for group in groups:
+        some = [(number + i) % len(group.said) for i in range(max(1, round(group.seen_by)))]
+        parts.append(group.share * group.said[some].mean(axis=0))
+    return np.sum(parts, axis=0)
+
+
+def _logarithm(probabilities) -> np.ndarray:
+    return np.log(np.maximum(probabilities, 1e-7))
