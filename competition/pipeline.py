@@ -218,7 +218,7 @@ def study(
     return table
 
 
-def coverage(folders: Folders, count: int | None = None, seed: int = 0, jobs: int | None = None) -> str:
+def coverage(folders: Folders, count: int | None = None, seed: int = 1000, jobs: int | None = None) -> str:
     """Tell how often the predicted interval held in simulated competitions; see `ensemble.coverage`.
 
     Args:

@@ -61,9 +61,9 @@ def measure(
     if count is not None:
         return [whole(cases[i % len(cases)], size, i) for i in range(count)]
     rows = draw_recombined(folders, setup, engine, dataset, range(seed, seed + PARTITIONS))
+    rows += [whole(case, size, number) for number in range(SMALL_DRAWS) for case in cases]
     if len(dataset.train) > size:
         rows += [whole(case, len(dataset.train), number) for number in range(LARGE_DRAWS) for case in cases]
-    rows += [whole(case, size, number) for number in range(SMALL_DRAWS) for case in cases]
     files.write_table(folders.coverage_table, COLUMNS, rows)
     return rows
 

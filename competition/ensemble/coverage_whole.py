@@ -28,7 +28,7 @@ CASES = {
     "one repeat": [{}],
     "two repeats": [{"repeats": 2}],
     "three architectures": [{"repeats": 3, "architecture": "pooled,fine,normalized"}],
-    "label smoothing": [{"label_smoothing": 0.1}],
+    "no label smoothing": [{"label_smoothing": 0}],
     "random splits": [{"folds": 1, "repeats": 6, "holdout": 0.25}],
     "self-training": [{"repeats": 2, "teachers": 1}],
     "blend": [{}, {"architecture": "normalized", "seed": 1}],
