@@ -51,7 +51,7 @@ def make(tmp_path):
         ("train", ["SCHEDULER=tcp://host:8786"], {"scheduler": "tcp://host:8786", "jobs": None, "new": False}),
         ("baselines", ["JOBS=2"], {"jobs": 2, "reference": False, "minutes": None}),
         ("baselines", ["REFERENCE=1", "MINUTES=90"], {"reference": True, "minutes": 90}),
-        ("coverage", [], {"count": None, "seed": 0, "jobs": None}),
+        ("coverage", [], {"count": None, "seed": 1000, "jobs": None}),
         ("coverage", ["JOBS=1", "ARGS=3 99"], {"count": 3, "seed": 99, "jobs": 1}),
         ("blend", [f"RUNS={ODD},b"], {"runs": f"{ODD},b"}),
         ("submit", [f"RUN={ODD}", "ARGS=--force"], {"run": ODD, "file": None, "force": True, "wait": True}),

@@ -56,7 +56,7 @@ def test_a_setting_that_is_none_is_refused_in_one_line(name):
 
 
 def test_what_is_sent_to_another_process_comes_back_as_it_was():
-    config = RECIPES["standard"]
+    config = RECIPES["reference"]
     assert pickle.loads(pickle.dumps(config)) == config and dataclasses.asdict(config) == vars(config)
 
 

@@ -26,7 +26,7 @@ from tests.ensemble.planted import row_facts, said
 
 QUICK = RECIPES["quick"]
 PARTS = ("variant", "members", "measure")
-STRENGTHS = {0.0: 4.0, 0.1: 5.5, 0.2: 3.0, 0.3: 4.0, 0.9: None}  # what this test's members know, by their smoothing
+STRENGTHS = {0.1: 4.0, 0.05: 5.5, 0.2: 3.0, 0.3: 4.0, 0.9: None}  # what this test's members know, by their smoothing
 
 
 class Engine:
@@ -88,10 +88,9 @@ def test_the_grammar():
 
 
 def test_a_recipe_stands_before_its_settings_and_leaves_the_protocol_to_the_base():
-    settings = read_settings(QUICK, "fast,folds=3,width=2", "best,epochs=5; quick", 3)
-    assert settings[BASE] == Config(folds=3, width=2.0) and words_of(settings[BASE]) == "fast, folds=3, width=2.0"
-    theirs = {name: getattr(RECIPES["best"], name) for name in ("architecture", "label_smoothing")}
-    assert settings["best, epochs=5"] == Config(folds=3, epochs=5, **theirs)
+    settings = read_settings(QUICK, "fast,folds=3,shear=4", "best,epochs=5; quick", 3)
+    assert settings[BASE] == Config(folds=3, shear=4.0) and words_of(settings[BASE]) == "fast, folds=3, shear=4.0"
+    assert settings["best, epochs=5"] == Config(folds=3, epochs=5, width=RECIPES["best"].width)
     assert settings["quick"] == replace(QUICK, recipe="fast", folds=3)
     assert read_settings(QUICK, "mlp", "shear=0.5", 1)["shear=0.5"] == replace(RECIPES["mlp"], shear=0.5)
 
@@ -226,14 +225,14 @@ def test_no_study_teaches_or_asks_about_the_rows_kept_out(few, study):
 
 def test_nothing_is_trained_twice(study):
     """Neither by the same study, nor by one with more seeds or other changes of the same base."""
-    first, engine = study("label_smoothing=0.1")
+    first, engine = study("label_smoothing=0.05")
     assert len(engine.trained) == 9
-    again, engine = study("label_smoothing=0.1")
+    again, engine = study("label_smoothing=0.05")
     assert engine.trained == [] and again == first
-    _, engine = study("label_smoothing=0.1; label_smoothing=0.2", seeds=2)
+    _, engine = study("label_smoothing=0.05; label_smoothing=0.2", seeds=2)
     assert len(engine.trained) == 4 * 6 - 9
-    assert not any(re.match(r"(base|base again|label_smoothing=0.1): seed1", name) for name in engine.trained)
-    _, engine = study("quick,label_smoothing=0.2", base="quick,label_smoothing=0.1", seeds=2)
+    assert not any(re.match(r"(base|base again|label_smoothing=0.05): seed1", name) for name in engine.trained)
+    _, engine = study("quick,label_smoothing=0.2", base="quick,label_smoothing=0.05", seeds=2)
     assert {name.partition(":")[0] for name in engine.trained} == {NULL}
 
 
@@ -282,11 +281,11 @@ def test_pupils_learn_from_the_teachers_of_their_own_seed_and_setting(study, few
 
 
 def test_a_change_that_does_not_learn_costs_its_own_line_alone(study, capsys):
-    lines, _ = study("label_smoothing=0.9; label_smoothing=0.1")
+    lines, _ = study("label_smoothing=0.9; label_smoothing=0.05")
     (lost,) = [line for line in lines if line["setting"] == "label_smoothing=0.9"]
     assert lost["verdict"] == NOT_TRAINED and NOT_TRAINED in summary(lines)
     assert "label_smoothing=0.9: seed1-repeat1-fold1 must learn." in capsys.readouterr().out
-    assert sum(line["setting"] == "label_smoothing=0.1" for line in lines) == 2 * 2 * 3
+    assert sum(line["setting"] == "label_smoothing=0.05" for line in lines) == 2 * 2 * 3
     with pytest.raises(CompetitionError, match="base: seed1-repeat1-fold1 must learn"):
         study("epochs=3", base="quick,label_smoothing=0.9")
 
@@ -294,14 +293,14 @@ def test_a_change_that_does_not_learn_costs_its_own_line_alone(study, capsys):
 def test_planted_changes_are_told_apart_from_the_command_line_to_the_page(tmp_path, monkeypatch, capsys):
     """On the sample's rows: one better, one worse, one that does nothing; and the table holds what was printed."""
     monkeypatch.setattr(pipeline, "choose_engine", lambda *a: Engine())
-    changes = "label_smoothing=0.1; label_smoothing=0.2,epochs=14; label_smoothing=0.3"
+    changes = "label_smoothing=0.05; label_smoothing=0.2,epochs=14; label_smoothing=0.3"
     arguments = ["study", "--changes", changes, "--name", "planted", "--source", "sample"]
     assert __main__.main([*arguments, "--submissions", str(tmp_path)]) == 0
     printed = capsys.readouterr().out.partition("Base quick: 5,143 rows")[2].partition("\nTable")[0]
     assert max(map(len, printed.splitlines())) <= 100
     lines = files.read_table(tmp_path / "studies" / "planted.csv")
     verdicts = {line["setting"]: line["verdict"] for line in lines}
-    assert list(verdicts) == [NULL, "label_smoothing=0.1", "label_smoothing=0.2, epochs=14", "label_smoothing=0.3"]
+    assert list(verdicts) == [NULL, "label_smoothing=0.05", "label_smoothing=0.2, epochs=14", "label_smoothing=0.3"]
     assert list(verdicts.values())[1:3] == ["better", "worse"]
     assert verdicts[NULL].startswith("not seen at ±") and verdicts["label_smoothing=0.3"].startswith("not seen at ±")
     assert len(lines) == 4 * 2 * 3 * 3 and {line["members"] for line in lines} == {"1", "2", "4"}
