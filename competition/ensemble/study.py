@@ -100,7 +100,7 @@ def conduct(
         scatters.append(scatter(spoke, base, measures))
         facts[name] = [result.facts for result in its]
     differences, factors = widened(list(found.values()), scatters, freedom=len(plans[BASE]) - 1)
-    found = dict(zip(found, differences, strict=True))
+    found, factors = (dict(zip(found, values, strict=True)) for values in (differences, factors))
     lines = []
     for name in settings:
         if name == BASE:
@@ -116,7 +116,7 @@ def conduct(
         }
         for (variant, size, measure), difference in found[name].items():
             numbers = _numbers(variant, size, measure, difference, len(rows))
-            lines.append(same_here | numbers | {"widened": round(factors[variant, measure], 3)})
+            lines.append(same_here | numbers | {"widened": round(factors[name][variant, measure], 3)})
     return lines
 
 

@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.stats import norm
+from scipy.stats import f, norm
 
 from competition.ensemble.folds import repeated_folds
 from competition.ensemble.scoring import Z95
@@ -114,25 +114,32 @@ def scatter(spoke, base: dict, changed: dict) -> dict[tuple[str, str], float]:
     return result
 
 
-def widened(found: list[dict], scatters: list[dict], freedom: int) -> tuple[list[dict], dict[tuple[str, str], float]]:
+def widened(found: list[dict], scatters: list[dict], freedom: int) -> tuple[list[dict], list[dict]]:
     """A study's differences with intervals as wide as its pairs of members ask for.
 
     All pairs of a study are pooled, the base trained again among them, or they would be too few; of three pairs a
     change it is still a rough figure. All intervals of a measure are widened alike (Birge, The calculation of errors by
-    the method of least squares, 1932), those of averages as well, and none is narrowed.
+    the method of least squares, 1932), those of averages as well, and none is narrowed. A change whose pairs scatter as
+    no chance explains beside the others, as where one member learned and another did not, widens its own alone.
 
     Args:
         found, scatters: of each change, what `compared` and `scatter` give.
         freedom: the pairs of a change less 1.
 
     Returns:
-        The differences, and for each (variant, measure) by how much their intervals are wider.
+        Of each change the differences; and by (variant, measure) how much wider their intervals are.
     """
-    excess = {key: sum(each[key] for each in scatters) for key in scatters[0]}
-    factors = {key: math.sqrt(max(1.0, x2 / max(1, freedom * len(scatters)))) for key, x2 in excess.items()}
+    factors = [{} for _ in found]
+    for key in scatters[0]:
+        excess = np.array([each[key] for each in scatters]) / max(1, freedom)  # 1 where rows explain the scatter
+        rest = np.maximum(1, (excess.sum() - excess) / max(1, len(excess) - 1))
+        apart = excess > rest * f.isf(1e-4, max(1, freedom), max(1, freedom * (len(excess) - 1)))
+        common = excess[~apart].mean()
+        for its, own, alone in zip(factors, excess, apart, strict=True):
+            its[key] = math.sqrt(max(1.0, own if alone else common))
     wider = [
-        {key: replace(difference, half=difference.half * factors[key[0], key[2]]) for key, difference in each.items()}
-        for each in found
+        {key: replace(difference, half=difference.half * its[key[0], key[2]]) for key, difference in each.items()}
+        for each, its in zip(found, factors, strict=True)
     ]
     return wider, factors
 

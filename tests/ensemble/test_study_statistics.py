@@ -138,9 +138,17 @@ def test_pairs_of_members_scatter_by_hand():
     one = {("views", 2, "brier"): Difference(1.0, 0.9, 0.1)}
     for scatters, factor in (([6.0, 2.0], 2.0), ([1.0, 0.5], 1.0)):
         (wide, _), factors = widened([one, one], [{("views", "brier"): x2} for x2 in scatters], freedom=1)
-        assert factors == {("views", "brier"): factor}
+        assert factors == 2 * [{("views", "brier"): factor}]
         assert wide == {("views", 2, "brier"): Difference(1.0, 0.9, pytest.approx(0.1 * factor))}
-    assert widened([one], [{("views", "brier"): 0.0}], freedom=0)[1] == {("views", "brier"): 1.0}
+    assert widened([one], [{("views", "brier"): 0.0}], freedom=0)[1] == [{("views", "brier"): 1.0}]
+
+
+def test_a_change_that_learned_by_halves_widens_no_interval_but_its_own():
+    one = {("views", 2, "brier"): Difference(1.0, 0.9, 0.1)}
+    scatters = [{("views", "brier"): x2} for x2 in (2.0, 10.0, 6.0, 2 * 181.0**2)]
+    differences, factors = widened(4 * [one], scatters, freedom=2)
+    assert [its["views", "brier"] for its in factors] == pytest.approx([3**0.5, 3**0.5, 3**0.5, 181])
+    assert [each["views", 2, "brier"].half for each in differences] == pytest.approx([0.1 * 3**0.5] * 3 + [18.1])
 
 
 @pytest.mark.slow
