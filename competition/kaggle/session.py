@@ -1,6 +1,5 @@
 """What a session on Kaggle's machines is given: hours."""
 
-from competition.config import RECIPES
 from competition.ensemble.budget import Budget
 from competition.runs.folders import Folders
 
@@ -17,6 +16,6 @@ def budget_of(folders: Folders, minutes: float | None, gpu: bool, recipe: str | 
     if folders.working is None:
         return Budget(minutes)
     longest = 60 * HOURS["GPU" if gpu else "CPU"] - MARGIN
-    slow = not gpu and recipe is not None and RECIPES[recipe].members > RECIPES["fast"].members
+    slow = not gpu and recipe in ("best", "reference")
     asked = Budget(minutes).minutes or longest
     return Budget(min(asked, longest), " On a CPU, RECIPE=fast is quicker." * slow)

@@ -263,7 +263,7 @@ def memory():
     further = (many - few) / (most - 2)
     print(f"  2 members on the sample: {few:.0f} MB; {most}: {many:.0f} MB; {further:.1f} MB more for each further")
     largest = peak_memory("--recipe", "best", "--folds", 1)
-    print(f"  a member of each repeat of best, on {obtain(Folders.find())[0].parent}: {largest:.0f} MB")
+    print(f"  a member of best, on {obtain(Folders.find())[0].parent}: {largest:.0f} MB")
 
 
 def peak_memory(*flags):
