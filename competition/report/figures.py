@@ -11,6 +11,7 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedFormatter, FixedLocator, MaxNLocator, NullLocator
+from scipy.stats import entropy
 
 from competition.ensemble import scoring
 
@@ -74,23 +75,26 @@ def sheet(images, columns: int) -> np.ndarray:
 
 
 @styled
-def curves(histories, kept, measure: str) -> Figure:
+def curves(histories, kept, measure: str, label_smoothing: float = 0.0) -> Figure:
     """Learning curves of all members.
 
     Args:
         histories: for each member, a dict from Keras's log names to arrays (epochs,).
         kept: for each member, the epoch whose weights it kept, from 1.
         measure: `accuracy` or `loss`.
+        label_smoothing: that of the training. No loss falls below the entropy of labels smoothed so, 0.5 for a tenth,
+            and near it all curves look flat: what is drawn is the loss above it.
     """
-    figure, axes = _axes(TO_SEE[measure], "epoch", measure)
+    least = entropy([1 - 0.9 * label_smoothing, *9 * [label_smoothing / 10]]) if measure == "loss" else 0.0
+    figure, axes = _axes(TO_SEE[measure], "epoch", f"loss above {least:.2f}, its least" if least else measure)
     top = 0.9999 if measure == "accuracy" else np.inf
     for prefix, color, label in (("", ORANGE, "training (augmented)"), ("val_", BLUE, "early-stopping slice")):
         for i, history in enumerate(histories):
-            values = np.clip(history[prefix + measure], 1e-6, top)
+            values = np.clip(history[prefix + measure] - least, 1e-6, top)
             epochs = np.arange(1, len(values) + 1)
             axes.plot(epochs, values, color=color, lw=1.1, alpha=0.75, label=None if i else label)
     for i, history in enumerate(histories):
-        value = np.clip(history["val_" + measure][kept[i] - 1], 1e-6, top)
+        value = np.clip(history["val_" + measure][kept[i] - 1] - least, 1e-6, top)
         label = None if i else "weights kept"
         axes.plot(kept[i], value, "o", ms=5, mfc="none", mec=INK, ls="none", label=label)
     axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))

@@ -78,9 +78,10 @@ def make_report(folders: Folders, run: Run, dataset: Dataset) -> Path:
         "accuracy": Plot("curves", figures.curves(histories, kept, "accuracy"), "Accuracy per epoch of all members, on "
             "their training batches and on the slice that early stopping watches.", "Training accuracy is measured on "
             "augmented images, with the weights still moving, so it may lie below that of the slice."),
-        "loss": Plot("curves", figures.curves(histories, kept, "loss"), "Loss per epoch of all members, training and "
-            "early-stopping slice, on a logarithmic scale.", "A loss of the slice that rises while the training loss "
-            "falls is overfitting; both high is underfitting."),
+        "loss": Plot("curves", figures.curves(histories, kept, "loss", config.label_smoothing), "Loss per epoch of "
+            "all members, training and early-stopping slice, on a logarithmic scale.", "A loss of the slice that "
+            "rises while the training loss falls is overfitting; both high is underfitting."
+            + " No loss is less than the entropy of the smoothed labels." * (config.label_smoothing > 0)),
         "confusion": Plot("", figures.confusion_matrix(np.array(errors["counts"])), "", ""),  # the page has a table
         "reliability": Plot("calibration", figures.reliability(scoring.calibration(labels, probabilities)),
             "Reliability diagram: fraction right against mean probability, with intervals and the number of rows in "

@@ -43,6 +43,15 @@ def test_curves_are_each_members_history_with_a_circle_at_the_weights_it_kept(me
     assert 0 < left < 1
 
 
+def test_the_loss_of_smoothed_labels_is_drawn_above_their_entropy():
+    """Labels 0.91 and nine times 0.01."""
+    least = -0.91 * np.log(0.91) - 0.09 * np.log(0.01)
+    (axes,) = figures.curves([{"loss": [1.5, 0.6], "val_loss": [1.2, 0.55]}], [2], "loss", 0.1).axes
+    assert axes.get_ylabel() == "loss above 0.50, its least"
+    drawn = [list(line.get_ydata()) for line in axes.lines]
+    assert drawn == [pytest.approx(np.subtract(values, least)) for values in ([1.5, 0.6], [1.2, 0.55], [0.55])]
+
+
 def test_the_confusion_matrix_writes_counts_where_label_and_reading_meet():
     counts = np.diag(np.arange(590, 600))
     counts[4, 9], counts[9, 4] = 16, 4

@@ -160,7 +160,7 @@ facts = {name: run.member_facts()[name] for name in folds.members_of(run)}
 histories = [pd.read_csv(run.path / "members" / name / "history.csv") for name in facts]
 kept = [network["kept_epoch"] for network in facts.values()]
 show("accuracy", figures.curves(histories, kept, "accuracy"))
-show("loss", figures.curves(histories, kept, "loss"))
+show("loss", figures.curves(histories, kept, "loss", config.label_smoothing))
 
 # %% [markdown]
 # ## 5. Evaluation
