@@ -5,7 +5,7 @@ small recipe learns from the first, predicts its score on the second as every ru
 reached. Two kinds of draws:
 
 - *whole*: the pipeline itself trains on two CSV files, in the sample's size or on all rows, each draw on members of its
-  own. The rows come from the same 42,000, so two draws share some; of one seed all cases share all.
+  own. The rows come from the same 42,000, so two draws share some.
 - *recombined*: hundreds, from members that are trained once; see `coverage_pool`.
 """
 
@@ -25,7 +25,7 @@ from competition.runs import files
 from competition.runs.folders import Folders
 from competition.runs.run import Run
 
-SMALL_DRAWS, LARGE_DRAWS, PARTITIONS = 3, 1, 3  # of each case in the sample's size, and of all rows; of the pool
+SMALL_DRAWS, LARGE_DRAWS, PARTITIONS = 10, 1, 3  # of each case in the sample's size, and of all rows; of the pool
 
 
 def measure(
@@ -54,16 +54,21 @@ def measure(
     if count is not None and count < 1:
         raise CompetitionError(f'Competitions are 1 or more. Received: {count}. Next: `make coverage ARGS="3 99"`.')
 
-    def whole(case: str, size: int, number: int) -> dict:
-        return draw_whole(folders, dataset.train, case, size, seed + number, train, blend, engine.jobs)
+    def whole(size: int, draws: int) -> list[dict]:
+        """The cases in turn, each draw of a seed of its own: two of the same rows would err alike."""
+        cases = list(CASES)
+        return [
+            draw_whole(folders, dataset.train, cases[i % len(cases)], size, seed + i, train, blend, engine.jobs)
+            for i in range(draws)
+        ]
 
-    cases, size = list(CASES), min(SAMPLE_ROWS, len(dataset.train))
+    small = min(SAMPLE_ROWS, len(dataset.train))
     if count is not None:
-        return [whole(cases[i % len(cases)], size, i) for i in range(count)]
+        return whole(small, count)
     rows = draw_recombined(folders, setup, engine, dataset, range(seed, seed + PARTITIONS))
-    rows += [whole(case, size, number) for number in range(SMALL_DRAWS) for case in cases]
-    if len(dataset.train) > size:
-        rows += [whole(case, len(dataset.train), number) for number in range(LARGE_DRAWS) for case in cases]
+    rows += whole(small, SMALL_DRAWS * len(CASES))
+    if len(dataset.train) > small:
+        rows += whole(len(dataset.train), LARGE_DRAWS * len(CASES))
     files.write_table(folders.coverage_table, COLUMNS, rows)
     return rows
 
