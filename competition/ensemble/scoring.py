@@ -75,9 +75,9 @@ def predict_leaderboard(labels, out_of_fold, groups: list[Group]) -> dict:
     measured on the test rows. Members of several kinds, or of several blended runs, are groups: what differs between
     groups is averaged in the out-of-fold predictions already, and the variance within one counts by the square of its
     share. Errors are taken to fall in proportion to the Brier score; half of the predicted gain widens the interval
-    (in quadrature), because that proportion is an assumption. It asks for probabilities as sure as they are right: a
-    part of the Brier score that comes of doubt where there need be none is no error, and does not fall with them. So
-    all are brought to the temperature that fits the out-of-fold ones first.
+    (in quadrature), because that proportion is an assumption. It holds for calibrated probabilities alone: doubt about
+    a digit that is read rightly costs Brier score but is no error, and more members do not lower it. So all are brought
+    to the temperature that fits the out-of-fold ones first.
 
     Args:
         labels, out_of_fold: the training rows, (n,) and (n, 10).
@@ -205,7 +205,11 @@ def predict_growth(labels, out_of_fold, groups: list[Group]) -> np.ndarray:
 
 
 def _gains(labels, out_of_fold, groups: list[Group]) -> np.ndarray:
-    """What part of the out-of-fold errors averages of 1, 2, … members of each group would mend, at most all of them."""
+    """By what part the errors of averages of 1, 2, … members of each group are fewer than those out of fold.
+
+    Below 0 for fewer members than there, 1 at most. The temperature fits averages as out of fold and would make single
+    members too sure. So it is not put on these: by how much it changes variances is seen in such averages.
+    """
     numbers = np.arange(1, max(len(group.said) for group in groups) + 1)
     if len(numbers) == 1:
         return np.zeros(1)
@@ -216,16 +220,17 @@ def _gains(labels, out_of_fold, groups: list[Group]) -> np.ndarray:
             reductions += group.share**2 * spread(group.said) * fewer
     heat = temperature(labels, _logarithm(out_of_fold)[None])
     alike = np.stack([_said_as_out_of_fold(groups, number) for number in range(len(numbers))])
-    sharper = spread(at_temperature(heat, _logarithm(alike))) / max(spread(alike), 1e-12)
-    whole = brier(labels, at_temperature(heat, _logarithm(out_of_fold)))
-    return np.minimum(1, sharper * reductions / max(whole, 1e-12))
+    by_temperature = spread(at_temperature(heat, _logarithm(alike))) / max(spread(alike), 1e-12)
+    calibrated = brier(labels, at_temperature(heat, _logarithm(out_of_fold)))
+    return np.minimum(1, by_temperature * reductions / max(calibrated, 1e-12))
 
 
 def _said_as_out_of_fold(groups: list[Group], number: int) -> np.ndarray:
     """Of the test rows, (n_test, 10), what as many members of each group say as out-of-fold predictions average."""
     parts = []
     for group in groups:
-        some = [(number + i) % len(group.said) for i in range(max(1, round(group.seen_by)))]
+        count = max(1, min(round(group.seen_by), len(group.said) - 1))  # of all of them there is but one average
+        some = [(number + i) % len(group.said) for i in range(count)]
         parts.append(group.share * group.said[some].mean(axis=0))
     return np.sum(parts, axis=0)
 

@@ -137,7 +137,10 @@ def summary(lines: list[dict]) -> str:
         ),
         "Below: difference in % of the base, ± half of its 95 % interval, by views; less is better.",
         "Wider than by rows alone, as members scatter: "
-        + ", ".join(f"{by[NULL, 1, measure]['widened']:.2f}× ({TITLES[measure]})" for measure in MEASURES)
+        + ", ".join(
+            f"{min(line['widened'] for line in by.values() if line['measure'] == measure):.2f}× ({TITLES[measure]})"
+            for measure in MEASURES
+        )
         + ".",
         "",
         f"{'':{width}}{'single nets':>13}{f'averages of {largest}':^39}".rstrip(),

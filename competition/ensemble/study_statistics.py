@@ -119,8 +119,9 @@ def widened(found: list[dict], scatters: list[dict], freedom: int) -> tuple[list
 
     All pairs of a study are pooled, the base trained again among them, or they would be too few; of three pairs a
     change it is still a rough figure. All intervals of a measure are widened alike (Birge, The calculation of errors by
-    the method of least squares, 1932), those of averages as well, and none is narrowed. A change whose pairs scatter as
-    no chance explains beside the others, as where one member learned and another did not, widens its own alone.
+    the method of least squares, 1932), those of averages as well, and none is narrowed. A change whose pairs scatter far
+    more than those of the others (an F test at 1e-4), as where one member learned and another did not, widens its own
+    intervals alone.
 
     Args:
         found, scatters: of each change, what `compared` and `scatter` give.
@@ -132,7 +133,8 @@ def widened(found: list[dict], scatters: list[dict], freedom: int) -> tuple[list
     factors = [{} for _ in found]
     for key in scatters[0]:
         excess = np.array([each[key] for each in scatters]) / max(1, freedom)  # 1 where rows explain the scatter
-        rest = np.maximum(1, (excess.sum() - excess) / max(1, len(excess) - 1))
+        others = [np.delete(excess, i) for i in range(len(excess))]
+        rest = np.array([max(1, np.median(some)) if len(some) else 1 for some in others])  # of which one may be apart
         apart = excess > rest * f.isf(1e-4, max(1, freedom), max(1, freedom * (len(excess) - 1)))
         common = excess[~apart].mean()
         for its, own, alone in zip(factors, excess, apart, strict=True):

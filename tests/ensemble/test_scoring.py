@@ -91,6 +91,32 @@ def test_the_prediction_holds_for_simulated_ensembles(settings):
     assert 0.7 < predicted / reached < 1.1 and inside >= 5 / 6, gains
 
 
+def _read_by(members, sure=1.0):
+    """Labels (4000,), and what so many simulated members say of them, (members, 4000, 10)."""
+    draw = np.random.default_rng(0)
+    labels = draw.integers(10, size=4000)
+    odds = np.exp(sure * (3 * np.eye(10)[labels] + draw.normal(size=(members, 4000, 10))))
+    return labels, odds / odds.sum(axis=-1, keepdims=True)
+
+
+def test_doubt_about_digits_that_are_read_rightly_changes_no_predicted_gain():
+    gains = []
+    for sure in (1, 0.5):
+        labels, said = _read_by(4, sure)
+        labels, seen = labels[:2000], said[0, :2000]
+        predicted = scoring.predict_leaderboard(labels, seen, [Group(1, 1, said[:, 2000:])])
+        gains.append(predicted["score"] - scoring.accuracy(labels, seen))
+    assert gains[1] == pytest.approx(gains[0], rel=0.05) and gains[0] > 0.02
+
+
+def test_a_gain_is_left_where_nearly_all_members_judged_each_row():
+    """As by `--folds 1 --repeats 3 --holdout 0.9`."""
+    labels, said = _read_by(3)
+    labels, seen = labels[:2000], said[:, :2000].mean(axis=0)
+    predicted = scoring.predict_leaderboard(labels, seen, [Group(1, 2.7, said[:, 2000:])])
+    assert predicted["score"] > scoring.accuracy(labels, seen)
+
+
 def _two_digits(confidence):
     probabilities = np.zeros((len(confidence), 10))
     probabilities[:, 0], probabilities[:, 1] = confidence, 1 - np.asarray(confidence)
@@ -126,9 +152,8 @@ def test_growth_is_measured_over_repeats_and_its_prediction_ends_where_the_score
     labels = np.array([0, 0])
     repeats = np.stack([_two_digits([0.9, 0.4]), _two_digits([0.4, 0.9])])
     assert scoring.growth(labels, repeats) == [{"members": 1, "accuracy": 0.5}, {"members": 2, "accuracy": 1.0}]
-    draw = np.random.default_rng(0)
-    members = draw.dirichlet(np.full(10, 0.2), (4, 50))
-    out_of_fold, labels = draw.dirichlet(np.full(10, 0.2), 50), draw.integers(0, 10, 50)
-    grown = scoring.predict_growth(labels, out_of_fold, [Group(1, 1, members)])
-    assert grown[0] == pytest.approx(scoring.accuracy(labels, out_of_fold))
-    assert grown[-1] == pytest.approx(scoring.predict_leaderboard(labels, out_of_fold, [Group(1, 1, members)])["score"])
+    labels, said = _read_by(4)
+    grown = scoring.predict_growth(labels, said[0], [Group(1, 1, said)])
+    assert grown[0] == pytest.approx(scoring.accuracy(labels, said[0]))
+    assert (grown[1:] - grown[0]) / (grown[3] - grown[0]) == pytest.approx([2 / 3, 8 / 9, 1])  # as 1 - 1/m
+    assert grown[-1] == pytest.approx(scoring.predict_leaderboard(labels, said[0], [Group(1, 1, said)])["score"])

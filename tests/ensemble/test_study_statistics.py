@@ -143,12 +143,14 @@ def test_pairs_of_members_scatter_by_hand():
     assert widened([one], [{("views", "brier"): 0.0}], freedom=0)[1] == [{("views", "brier"): 1.0}]
 
 
-def test_a_change_that_learned_by_halves_widens_no_interval_but_its_own():
+@pytest.mark.parametrize("apart", [[181.0], [181.0, 150.0]])
+def test_a_change_of_which_one_member_did_not_learn_widens_its_own_intervals_alone(apart):
     one = {("views", 2, "brier"): Difference(1.0, 0.9, 0.1)}
-    scatters = [{("views", "brier"): x2} for x2 in (2.0, 10.0, 6.0, 2 * 181.0**2)]
-    differences, factors = widened(4 * [one], scatters, freedom=2)
-    assert [its["views", "brier"] for its in factors] == pytest.approx([3**0.5, 3**0.5, 3**0.5, 181])
-    assert [each["views", 2, "brier"].half for each in differences] == pytest.approx([0.1 * 3**0.5] * 3 + [18.1])
+    scatters = [{("views", "brier"): x2} for x2 in (2.0, 10.0, 6.0, *(2 * factor**2 for factor in apart))]
+    differences, factors = widened(len(scatters) * [one], scatters, freedom=2)
+    expected = [3**0.5, 3**0.5, 3**0.5, *apart]
+    assert [its["views", "brier"] for its in factors] == pytest.approx(expected)
+    assert [each["views", 2, "brier"].half for each in differences] == pytest.approx(0.1 * np.array(expected))
 
 
 @pytest.mark.slow
