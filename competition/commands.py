@@ -92,7 +92,7 @@ def parser() -> ArgumentParser:
 
     sub = command(coverage)
     sub.add_argument("count", type=int, nargs="?", help="of small competitions (default: the full study, for hours)")
-    # By draws of seed 0 the prediction was mended, so they do not judge it
+    # The prediction was mended after a look at the draws of seeds 0 to 2: others have to judge it
     sub.add_argument("seed", type=int, nargs="?", default=1000, help="of the first (default: 1000)")
     sub.add_argument("--jobs", type=int, help="as for train")
 

@@ -119,9 +119,9 @@ def widened(found: list[dict], scatters: list[dict], freedom: int) -> tuple[list
 
     All pairs of a study are pooled, the base trained again among them, or they would be too few; of three pairs a
     change it is still a rough figure. All intervals of a measure are widened alike (Birge, The calculation of errors by
-    the method of least squares, 1932), those of averages as well, and none is narrowed. A change whose pairs scatter far
-    more than those of the others (an F test at 1e-4), as where one member learned and another did not, widens its own
-    intervals alone.
+    the method of least squares, 1932), those of averages as well, and none is narrowed. A change whose pairs scatter
+    far more than those of the others (an F test at 1e-4), as where one member learned and another did not, widens its
+    own intervals alone.
 
     Args:
         found, scatters: of each change, what `compared` and `scatter` give.

@@ -82,11 +82,11 @@ def curves(histories, kept, measure: str, label_smoothing: float = 0.0) -> Figur
         histories: for each member, a dict from Keras's log names to arrays (epochs,).
         kept: for each member, the epoch whose weights it kept, from 1.
         measure: `accuracy` or `loss`.
-        label_smoothing: that of the training. No loss falls below the entropy of labels smoothed so, 0.5 for a tenth,
-            and near it all curves look flat: what is drawn is the loss above it.
+        label_smoothing: that of the training. Smoothed labels have an entropy, 0.50 for a tenth, below which no loss
+            can fall; it is subtracted, or near it all curves would look flat.
     """
     least = entropy([1 - 0.9 * label_smoothing, *9 * [label_smoothing / 10]]) if measure == "loss" else 0.0
-    figure, axes = _axes(TO_SEE[measure], "epoch", f"loss above {least:.2f}, its least" if least else measure)
+    figure, axes = _axes(TO_SEE[measure], "epoch", f"loss − {least:.2f}, the least possible" if least else measure)
     top = 0.9999 if measure == "accuracy" else np.inf
     for prefix, color, label in (("", ORANGE, "training (augmented)"), ("val_", BLUE, "early-stopping slice")):
         for i, history in enumerate(histories):

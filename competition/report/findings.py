@@ -1,4 +1,4 @@
-"""What the page of a run shows of its rows, as numbers and pictures: errors, classes, suspected labels, members.
+"""What the page of a run shows, as numbers and pictures: errors, classes, suspected labels, growth, members, digits.
 
 Throughout, `rows` are the numbers (n,) of the training rows that `probabilities`, float (n, 10), are of.
 """
@@ -21,11 +21,7 @@ from competition.runs.run import Run
 
 
 def errors_of(dataset: Dataset, rows, probabilities) -> dict:
-    """The confusion matrix and the digits behind its cells: all errors, and five of each diagonal cell.
-
-    Args:
-        rows: int array (n,) of the training rows that the probabilities, (n, 10), are of.
-    """
+    """The confusion matrix and the digits behind its cells: all errors, and five of each diagonal cell."""
     labels, predicted = dataset.train.labels[rows], probabilities.argmax(1)
     counts = confusion_matrix(labels, predicted, labels=range(10))
     off = np.where(np.eye(10, dtype=bool), 0, counts)
@@ -87,7 +83,11 @@ def suspected_labels(run: Run, dataset: Dataset, rows, probabilities) -> dict | 
 
 
 def growth_of(config: Config, labels, probabilities, members: list[Member], results, rounds, test_members):
-    """The measured and the predicted points of the growth figure."""
+    """The points of the growth figure, measured and predicted: of each the members averaged, and the accuracies.
+
+    Args:
+        rounds: the repeats whose members were all trained, by which all rows were judged.
+    """
     if rounds:
         repeats = {repeat: np.zeros((len(labels), 10), np.float32) for repeat in rounds}
         for member, result in zip(members, results, strict=True):

@@ -81,7 +81,8 @@ def make_report(folders: Folders, run: Run, dataset: Dataset) -> Path:
         "loss": Plot("curves", figures.curves(histories, kept, "loss", config.label_smoothing), "Loss per epoch of "
             "all members, training and early-stopping slice, on a logarithmic scale.", "A loss of the slice that "
             "rises while the training loss falls is overfitting; both high is underfitting."
-            + " No loss is less than the entropy of the smoothed labels." * (config.label_smoothing > 0)),
+            + " Drawn is what it is above the entropy of the smoothed labels, which no loss falls below."
+            * (config.label_smoothing > 0)),
         "confusion": Plot("", figures.confusion_matrix(np.array(errors["counts"])), "", ""),  # the page has a table
         "reliability": Plot("calibration", figures.reliability(scoring.calibration(labels, probabilities)),
             "Reliability diagram: fraction right against mean probability, with intervals and the number of rows in "

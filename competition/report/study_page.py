@@ -40,7 +40,10 @@ def make_study_page(table: Path) -> Path:
         measures=MEASURES,
         titles=TITLES,
         largest=largest,
-        null_widened={measure: float(by[names[0], VARIANTS[-1], 1, measure]["widened"]) for measure in MEASURES},
+        widened={
+            measure: min(float(line["widened"]) for (_, *key), line in by.items() if key == [VARIANTS[-1], 1, measure])
+            for measure in MEASURES
+        },
         figure=Markup(figures.to_svg(figures.intervals(shown, series, "% of the base; left of 0 is better"))),
     )
     path = table.with_suffix(".html")

@@ -47,7 +47,7 @@ def test_the_loss_of_smoothed_labels_is_drawn_above_their_entropy():
     """Labels 0.91 and nine times 0.01."""
     least = -0.91 * np.log(0.91) - 0.09 * np.log(0.01)
     (axes,) = figures.curves([{"loss": [1.5, 0.6], "val_loss": [1.2, 0.55]}], [2], "loss", 0.1).axes
-    assert axes.get_ylabel() == "loss above 0.50, its least"
+    assert axes.get_ylabel() == "loss − 0.50, the least possible"
     drawn = [list(line.get_ydata()) for line in axes.lines]
     assert drawn == [pytest.approx(np.subtract(values, least)) for values in ([1.5, 0.6], [1.2, 0.55], [0.55])]
 

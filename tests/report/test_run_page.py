@@ -1,4 +1,5 @@
 import html
+import importlib.util
 import re
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from competition.data.dataset import load_dataset_of
 from competition.ensemble.folds import plan_members
 from competition.errors import CompetitionError
 from competition.report.comparison import make_comparison
-from competition.report.findings import importlib, per_member
+from competition.report.findings import per_member
 from competition.report.run_page import make_report, repeat_command
 from tests.conftest import needed
 from tests.finished_run import MISREAD, finished_run

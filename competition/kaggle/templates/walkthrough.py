@@ -122,8 +122,8 @@ show_digits("augmentation", [images[0], *variants], [f"{labels[0]} as it is", *[
 
 # %% [markdown]
 # The rows are dealt into folds with equal shares of each digit. A network learns from all folds but one and is
-# then asked about that one. Where the recipe has teachers, later networks also learn from the pictures of test.csv, as
-# earlier ones of the same fold read them.
+# then asked about that one. Where the settings ask for teachers, later networks also learn from the pictures of
+# test.csv, as earlier ones of the same fold read them.
 
 # %%
 member = folds.plan_members(config, labels)[0]
@@ -132,7 +132,7 @@ print(f"{config.members} networks; the first learns from {learned} digits, {aske
 
 # %% [markdown]
 # ## 3. The network
-# A small convolutional network (of several kinds, where the recipe mixes them, the first), in the package's own words:
+# A small convolutional network (the first, where the settings name several kinds), in the package's own words:
 
 # %%
 setup = Processes().settle(choose_setup(), config.side_by_side)  # the cores are divided among the members
