@@ -74,13 +74,18 @@ def measure(
 
 
 def summary(rows: list[dict]) -> str:
-    """How often the interval held in each case, the mean error with its standard error, and the mean width, as a table.
+    """How often the interval held in each case and in all whole draws of a size, as a table.
 
-    Recombined draws of one partition share members and rows: their mean counts as one draw in what is said of chance.
+    Besides, as means: the error of the prediction with its standard error, the width, and the gain of averaging over
+    the out-of-fold score, predicted and reached. Recombined draws of one partition share members and rows: their mean
+    counts as one draw in what is said of chance.
     """
-    lines = [f"{'':42}{'draws':>6}{'held':>7}  {'(95 %)':15}{'predicted − reached':>21}{'width':>9}"]
+    lines = [
+        f"{'':42}{'draws':>6}{'held':>7}  {'(95 %)':15}{'predicted − reached':>21}{'width':>9}{'gain':>9}{'reached':>9}"
+    ]
     table = pd.DataFrame(rows)
-    for (kind, case, count), part in table.groupby(["kind", "case", "train_rows"], sort=False):
+    together = table[table["kind"] == "whole"].assign(case="all cases")
+    for (kind, case, count), part in pd.concat([table, together]).groupby(["kind", "case", "train_rows"], sort=False):
         errors = part["predicted"] - part["reached"]
         if kind != "whole":
             errors = errors.groupby(part["seed"].str.partition("/")[0]).mean()
@@ -89,6 +94,7 @@ def summary(rows: list[dict]) -> str:
         lines.append(
             f"{f'{case}, {count:,} rows, {kind}':42}{len(part):6}{part['held'].mean():7.1%}  "
             f"{f'({low:.1%} – {high:.1%})':15}{errors.mean():+12.5f}{noise:10}"
-            f"{(part['high'] - part['low']).mean():9.5f}"
+            f"{(part['high'] - part['low']).mean():9.5f}{(part['predicted'] - part['out_of_fold']).mean():9.5f}"
+            f"{(part['reached'] - part['out_of_fold']).mean():9.5f}"
         )
     return "\n".join(lines)

@@ -69,15 +69,18 @@ def test_no_draw_asks_a_member_that_learned_from_its_test_rows():
 def test_the_table_by_hand():
     """Two partitions of two draws: the standard error is that of two means, 0.01 and 0.03; of held, one of two."""
 
-    def row(seed, predicted, reached):
+    def row(seed, predicted, reached, case="one repeat", kind="recombined"):
         predicted = {"score": predicted, "low": predicted - 0.02, "high": predicted + 0.02}
-        return coverage_whole.row_of("one repeat", "recombined", 800, seed, 0.9, predicted, reached, 400)
+        return coverage_whole.row_of(case, kind, 800, seed, 0.9, predicted, reached, 400)
 
     rows = [row("1/1+2", 0.95, 0.95), row("1/1+3", 0.97, 0.95), row("2/1+2", 0.98, 0.95), row("2/1+3", 0.98, 0.95)]
     assert [line["held"] for line in rows] == [1, 1, 0, 0]
     line = coverage.summary(rows).splitlines()[1]
     assert "one repeat, 800 rows, recombined" in line and " 4  50.0%  (9.5% – 90.5%) " in line
-    assert "+0.02000 ± 0.01000" in line and line.endswith("0.04000")
+    assert "+0.02000 ± 0.01000" in line and line.endswith("  0.04000  0.07000  0.05000")  # width, the gains
+    whole = [row(seed, 0.95, reached, case, "whole") for seed, reached, case in ((1, 0.95, "a"), (2, 0.93, "b"))]
+    lines = coverage.summary(rows + whole).splitlines()
+    assert len(lines) == 5 and lines[-1].startswith("all cases, 800 rows, whole ") and " +0.01000 ± 0.01000" in lines[-1]
 
 
 def test_the_files_of_a_draw_are_read_as_what_they_are(few, tmp_path):
