@@ -11,8 +11,9 @@ from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
 from competition.config import Config
 from competition.data.dataset import Dataset
+from competition.data.facts import REAL
 from competition.ensemble import scoring
-from competition.ensemble.folds import Member, exchangeable
+from competition.ensemble.folds import Member, exchangeable, kept_out
 from competition.network.augmentation import Augmenter
 from competition.report import figures
 from competition.report.html import LARGEST_GALLERY, gallery, worst_first
@@ -59,6 +60,15 @@ def per_class(labels, probabilities) -> dict:
         "classes": [tuple(map(float, row)) for row in zip(*measure(None), accuracies, strict=True)],
         "class_means": [(name, *map(float, measure(name)[:3])) for name in ("macro", "weighted")],
     }
+
+
+def errors_kept_out(dataset: Dataset, rows, probabilities) -> list[tuple[int, int]] | None:
+    """Errors and rows: of those that no study saw, and of the others; None for other data than the competition's."""
+    if dataset.train.source != REAL:
+        return None
+    wrong = dataset.train.labels[rows] != probabilities.argmax(1)
+    out = np.isin(rows, kept_out(dataset.train))
+    return [(int(wrong[part].sum()), int(part.sum())) for part in (out, ~out)]
 
 
 def suspected_labels(run: Run, dataset: Dataset, rows, probabilities) -> dict | None:

@@ -16,6 +16,7 @@ from competition.errors import CompetitionError
 from competition.kaggle.submission import check_submission
 from competition.report import figures
 from competition.report.findings import (
+    errors_kept_out,
     errors_of,
     growth_of,
     per_class,
@@ -119,6 +120,7 @@ def make_report(folders: Folders, run: Run, dataset: Dataset) -> Path:
         plots=[(plot, Markup(figures.to_svg(plot.figure))) for plot in plots.values() if plot.section],
         sheet={name: inline(image) for name, image in sheets.items()},
         stops=Counter((epoch, result.facts["epochs"]) for result, epoch in zip(results, kept, strict=True)),
+        kept_out=errors_kept_out(dataset, rows, probabilities),
         suspects=suspects,
         members=per_member(members, results, test_members),
         views=scoring.paired(labels, out_of_fold[1], out_of_fold[0]) if variant else None,

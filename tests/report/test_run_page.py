@@ -3,16 +3,17 @@ import importlib.util
 import re
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from competition import __main__
 from competition.data.dataset import load_dataset_of
-from competition.ensemble.folds import plan_members
+from competition.ensemble.folds import kept_out, plan_members
 from competition.errors import CompetitionError
 from competition.report.comparison import make_comparison
-from competition.report.findings import per_member
+from competition.report.findings import errors_kept_out, per_member
 from competition.report.run_page import make_report, repeat_command
 from tests.conftest import needed
 from tests.finished_run import MISREAD, finished_run
@@ -44,6 +45,17 @@ def text_of(page):
     """What a reader reads, on one line."""
     page = re.sub(r"<(svg|script|style).*?</\1>", " ", page, flags=re.DOTALL)
     return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", page)).split())
+
+
+def test_errors_of_the_rows_that_no_study_saw(made):
+    """Of four rows the committed list holds two of the competition's; of other data nothing is said."""
+    _, _, digits, _ = made
+    inside, outside = kept_out(real := replace(digits.train, source="kaggle"))[:2], np.array([0, 1])
+    assert not set(outside) & set(kept_out(real))
+    rows = np.sort(np.concatenate([inside, outside]))
+    said = np.eye(10)[(digits.train.labels[rows] + (rows == inside[1])) % 10]  # one of those inside is misread
+    assert errors_kept_out(replace(digits, train=real), rows, said) == [(1, 2), (0, 2)]
+    assert errors_kept_out(digits, rows, said) is None
 
 
 def test_its_numbers_are_those_counted_by_hand(made):
