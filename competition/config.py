@@ -13,7 +13,7 @@ from competition.errors import CompetitionError
 
 MNIST = ("mnist-keras", "mnist-csv")  # sources of the public 70,000, which hold the answers: for the baselines alone
 PROTOCOL = ("folds", "repeats", "holdout")
-ARCHITECTURES = ("pooled", "fine", "normalized", "lenet", "shallow", "dense", "reference")  # models.py builds them
+ARCHITECTURES = ("pooled", "fine", "normalized", "residual", "lenet", "shallow", "dense", "reference")  # in models.py
 
 
 def whole(low: int, high: int):

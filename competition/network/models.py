@@ -139,6 +139,24 @@ def normalized(x, config: Config):
     return after_the_stem(x, config, lambda filters, size: convolve(filters, size, padding="same"))
 
 
+def residual(x, config: Config):
+    """A residual step at each of 28×28, 14×14, 7×7 and 4×4, as in Todd Doucet's MNIST notebook; width 4 is his.
+
+    He has batch normalization and Adam. Here standardized weights keep the variance; a sum of two doubles it, and it is
+    halved again.
+    """
+
+    def step(x):
+        return layers.Rescaling(0.5**0.5)(layers.Add()([x, StandardizedConv2D(x.shape[-1], 3)(x)]))
+
+    x = step(StandardizedConv2D(channels_of(32, config), 5)(x))
+    x = step(layers.MaxPooling2D(2)(x))
+    for channels in (64, 128):
+        x = StandardizedConv2D(channels_of(channels, config), 3)(x)
+        x = step(layers.MaxPooling2D(2, padding="same")(x))
+    return layers.GlobalAveragePooling2D()(x)
+
+
 def after_the_stem(x, config: Config, convolution):
     """3×3 convolutions at 12×12, 6×6 and 3×3, pooled in between and averaged at the end."""
     x = convolution(channels_of(48, config), 3)(x)
@@ -185,5 +203,5 @@ def reference(x, config: Config):
 
 
 ARCHITECTURES = {
-    function.__name__: function for function in (pooled, fine, normalized, lenet, shallow, dense, reference)
+    function.__name__: function for function in (pooled, fine, normalized, residual, lenet, shallow, dense, reference)
 }

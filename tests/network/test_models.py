@@ -25,6 +25,7 @@ NETWORKS = {  # weights, and the sides of the maps that the convolutions give
     "pooled": (251_722, [12, 12, 6, 6, 3]),
     "fine": (251_722, [24, 12, 6, 6, 3]),
     "normalized": (252_522, [12, 12, 6, 6, 3]),
+    "residual": (297_962, [28, 28, 14, 14, 7, 7, 4]),
     "lenet": (121_930, [26, 11]),
     "shallow": (693_962, [26]),
     "dense": (669_706, []),
@@ -57,15 +58,17 @@ def test_standardized_convolution_by_hand():
     assert float(layer(-image)[0, 0, 0, 0]) == 0
 
 
-@pytest.mark.parametrize("name", ("pooled", "fine"))
+@pytest.mark.parametrize("name", ("pooled", "fine", "residual"))
 def test_a_fresh_network_keeps_the_size_of_its_activations(name, few):
-    """From each standardized convolution to the next: 0.89 to 1.02 over seeds; a gain wrong by half is twice off."""
+    """From each standardized convolution to the next: 0.81 to 1.05 over seeds; a gain wrong by half is twice off."""
     prepare(choose_setup("float32"), 1)
     model = build_model(Config(architecture=name))
     convolutions = [layer for layer in model.layers if isinstance(layer, StandardizedConv2D)]
     maps = keras.Model(model.input, [(layer.input, layer.output) for layer in convolutions])(few.images)
     ratios = [np.std(after) / np.std(before) for before, after in maps]
-    assert len(ratios) == 5 and min(ratios) > 0.85 and max(ratios) < 1.1, ratios
+    assert len(ratios) == len(NETWORKS[name][1]) and min(ratios) > 0.75 and max(ratios) < 1.1, ratios
+    # From the first to the last, pooling between: 1.4 to 2.1; sums of a residual step that nobody halves make it 5.
+    assert 1 < np.std(maps[-1][1]) / np.std(maps[0][1]) < 2.5
 
 
 def test_plain_layers_say_the_same(few):
