@@ -38,7 +38,7 @@ class Config:
     """The settings of a run. Every field is also a command-line flag (`--epochs 20`).
 
     Raises:
-        CompetitionError: a field is unknown, of the wrong type or outside its range, or all repeats are teachers.
+        CompetitionError: a field is unknown, of the wrong type or outside its range.
     """
 
     recipe: str = "fast"  # the name under which runs and records are listed
@@ -46,8 +46,7 @@ class Config:
 
     # Validation
     folds: whole(1, 100) = 6  # each row is predicted by the members that never saw its fold; 1: a random split instead
-    repeats: whole(1, 100) = 1  # new folds, or a new split, and new members each time; with teachers, the same folds
-    teachers: whole(0, 99) = 0  # self-training: the first so many repeats label test.csv for the later ones
+    repeats: whole(1, 100) = 1  # new folds, or a new split, and new members each time
     holdout: real(0.001, 0.9) = 1 / 7  # of the rows, which a random split (folds 1) keeps from its member, to ask about
     stop_fraction: real(0.005, 0.5) = 0.03  # of a member's training rows, set aside to watch for the end
     patience: whole(0, 10_000) = 5  # epochs in a row clearly worse there than the best before training stops; 0: never
@@ -83,15 +82,9 @@ class Config:
     @classmethod
     def _checked(cls, values, check):
         try:
-            config = check(values)
+            return check(values)
         except ValidationError as errors:
             raise _refusal(errors.errors()[0]) from None
-        if config.teachers >= config.repeats:
-            raise CompetitionError(
-                f"teachers are fewer than the repeats. Received: {config.teachers} of {config.repeats}. "
-                f"Next: --repeats {config.teachers + 1}."
-            )
-        return config
 
     def of_repeat(self, repeat: int) -> "Config":
         """The settings of one repeat's members, 0 the first: of the architectures theirs alone."""
@@ -107,11 +100,6 @@ class Config:
     def members(self) -> int:
         """How many networks a run trains."""
         return self.folds * self.repeats
-
-    @property
-    def side_by_side(self) -> int:
-        """How many of them can train at the same time at most, since pupils wait for their teachers."""
-        return self.folds * max(self.teachers, self.repeats - self.teachers)
 
 
 def _refusal(error: dict) -> CompetitionError:

@@ -20,9 +20,8 @@ def test_recipes_are_listed_under_their_own_names():
 @pytest.mark.parametrize("name", RANGES)
 def test_each_number_out_of_range_is_refused(name):
     low, high = RANGES[name][0].ge, RANGES[name][1].le
-    others = {"repeats": 100} if name == "teachers" else {}
     for value in (low, high):
-        assert getattr(Config(**{name: value}, **others), name) == value
+        assert getattr(Config(**{name: value}), name) == value
     for value in (low - 1, high + 1):
         said = f"{name} lies between {low} and {high}. Received: {value}. Next: --{name.replace('_', '-')} with a value"
         with pytest.raises(CompetitionError, match=f"^{re.escape(said)}"):
@@ -80,11 +79,6 @@ def test_one_optimizer_and_one_schedule(name):
     for value in ("sgd", "adam,muon", "triangle,triangle"):
         with pytest.raises(CompetitionError, match=rf"{name} is one of .* Received: '{value}'\."):
             Config(**{name: value})
-
-
-def test_somebody_must_be_taught():
-    with pytest.raises(CompetitionError, match=r"Received: 2 of 2\. Next: --repeats 3"):
-        Config(repeats=2, teachers=2)
 
 
 def test_the_default_recipe_suits_the_data():

@@ -44,8 +44,6 @@ def draw(seed, sample):
     folds = int(generator.choice([1, 2, 3, 6]))
     settings = {"folds": folds, "repeats": int(generator.integers(1, 3)), "seed": seed, **QUICK}
     settings["tta"] = float(generator.choice([0, 0, 0, 0.5]))  # views take most of a member's time here
-    if settings["repeats"] > 1 and generator.random() < 0.3:
-        settings["teachers"] = 1
     return sample.images[rows], sample.labels[rows], sample.images[tests], settings
 
 

@@ -49,7 +49,7 @@ def blend(parents: list[Run], dataset: Dataset) -> Blend:
     results = [_members(parent, dataset) for parent in parents]
     answers = [combine(parent.config, dataset.train, members) for parent, members in zip(parents, results, strict=True)]
     tta = max(parent.config.tta for parent in parents)  # where one has no views, both its variants are the same
-    config = replace(parents[0].config, recipe="blend", tta=tta, folds=1, repeats=len(parents), teachers=0)
+    config = replace(parents[0].config, recipe="blend", tta=tta, folds=1, repeats=len(parents))
     answer = Answer(
         out_of_fold=np.mean([answer.out_of_fold for answer in answers], axis=0, dtype=np.float64).astype(np.float32),
         test=np.mean([answer.test for answer in answers], axis=0, dtype=np.float64).astype(np.float32),

@@ -54,7 +54,7 @@ def next_members(left: float, took: float | None, processes: int, missing: int) 
         left: seconds.
         took: seconds that one of them will take, by what the last ones took; None: none was trained, and one must be.
         processes: that train side by side.
-        missing: those whose teachers, if they have any, are trained.
+        missing: how many are to be trained.
     """
     if took is None:
         return min(processes, missing)

@@ -7,7 +7,7 @@ other three, so its four folds are four members of the pool. A partition has fif
 
 What they share: draws of one partition have members and rows in common, so that they count as one in a standard error,
 and all partitions cut the same rows. The repeats of a draw have the same folds, other than in a run, whose gain from
-more of them is larger. No draw has pupils, which would have to learn from its test rows.
+more of them is larger.
 """
 
 from dataclasses import replace

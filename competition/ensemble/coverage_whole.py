@@ -30,7 +30,6 @@ CASES = {
     "three architectures": [{"repeats": 3, "architecture": "pooled,fine,normalized"}],
     "no label smoothing": [{"label_smoothing": 0}],
     "random splits": [{"folds": 1, "repeats": 6, "holdout": 0.25}],
-    "self-training": [{"repeats": 2, "teachers": 1}],
     "blend": [{}, {"architecture": "normalized", "seed": 1}],
 }
 JUDGED_BY = (

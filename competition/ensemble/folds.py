@@ -20,12 +20,10 @@ KEPT_OUT_SEED = 6000
 
 def plan_members(config: Config, labels) -> list[Member]:
     """The members of a run: one for each fold of each repeat, or one for each random split."""
-    splits = 1 if config.teachers else config.repeats  # a teacher has seen its pupils' rows, and no others
     if config.folds > 1:
-        pairs = repeated_folds(labels, config.folds, splits, config.seed)
+        pairs = repeated_folds(labels, config.folds, config.repeats, config.seed)
     else:
-        pairs = random_splits(labels, config.holdout, splits, config.seed)
-    pairs *= config.repeats // splits
+        pairs = random_splits(labels, config.holdout, config.repeats, config.seed)
     return [
         Member(name, settings, seed_of(config.seed, i) >> 1, *rows)
         for i, ((name, settings), rows) in enumerate(zip(member_settings(config).items(), pairs, strict=True))
@@ -55,8 +53,7 @@ def mean_seen_by(counts) -> float:
 def exchangeable(config: Config, members: list[Member], said) -> list[Group]:
     """What the submission averages, in groups whose parts differ by chance alone.
 
-    Repeats are a group each, as they may be of several kinds. With teachers they share their folds and what they make
-    of the test rows: one group, whose parts are the means of each fold's members. Random splits are one group.
+    Repeats are a group each, as they may be of several kinds. Random splits are one group.
 
     Args:
         members: of the plan, or a part of it.
@@ -64,9 +61,7 @@ def exchangeable(config: Config, members: list[Member], said) -> list[Group]:
     """
     if config.folds == 1:
         return [Group(1.0, mean_seen_by(seen_by(members)), said)]
-    repeats, folds = np.array([member.name.split("-") for member in members]).T
-    if config.teachers:
-        return [Group(1.0, 1.0, np.stack([said[folds == fold].mean(axis=0) for fold in np.unique(folds)]))]
+    repeats = np.array([member.name.split("-")[0] for member in members])
     asked, groups = seen_by(members), []
     for repeat in dict.fromkeys(repeats):
         own = repeats == repeat

@@ -5,8 +5,6 @@ import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
 from competition.config import Config
 from competition.data.digits import Digits, content_hash
 from competition.ensemble.budget import Budget, Pace
@@ -118,7 +116,7 @@ def settle(run: Run, config: Config, setup: Setup, engine: Engine) -> Setup:
     """
     manifest = run.manifest
     threads = manifest["identity"].get("threads")
-    setup = engine.settle(replace(setup, threads=threads if type(threads) is int else None), config.side_by_side)
+    setup = engine.settle(replace(setup, threads=threads if type(threads) is int else None), config.members)
     manifest["identity"]["threads"] = setup.threads
     run.write_json("manifest.json", manifest)
     return setup
@@ -142,20 +140,16 @@ def train_members(
         budget: what they may take; None: as long as they need. At least one is trained.
 
     Returns:
-        The results by name, in the order of the plan: of all members, or of as many as fitted into the budget. None
-        of them learned from a part of its teachers.
+        The results by name, in the order of the plan: of all members, or of as many as fitted into the budget.
 
     Raises:
-        CompetitionError: a member failed; the others are trained and kept all the same, but for those that learn
-            from such as failed, and those that a budget would have let begin later.
+        CompetitionError: a member failed; the others are trained and kept all the same, but for those that a budget
+            would have let begin later.
     """
     members = plan_members(config, train.labels)
     results = load_members(run, members, len(test))
     trainer = Trainer(setup, train, test, run.path / "tensorboard" if tensorboard else None)
-    first = config.teachers * config.folds
-    rows = {
-        member.name: len(member.train_rows) + len(test) * (0 < first <= number) for number, member in enumerate(members)
-    }
+    rows = {member.name: len(member.train_rows) for member in members}
     took = {name: result.facts["seconds"] for name, result in results.items() if result}
     budget = budget or Budget()
     progress = Progress({name: rows[name] for name in rows if name not in took}, len(took), config.epochs, budget.left)
@@ -181,14 +175,10 @@ def train_members(
             raise failed[0]
 
     try:
-        for stage, teachers in ((members[:first], []), (members[first:], members[:first])):
-            missing = [member for member in stage if results[member.name] is None]
-            while missing and all(results[teacher.name] for teacher in teachers):
-                number = pace.next([member.name for member in missing], engine.jobs)
-                if not number:
-                    break
-                train_wave([taught(member, teachers, results) for member in missing[:number]])
-                del missing[:number]
+        missing = [member for member in members if results[member.name] is None]
+        while missing and (number := pace.next([member.name for member in missing], engine.jobs)):
+            train_wave(missing[:number])
+            del missing[:number]
     finally:
         progress.close()
     return {name: result for name, result in results.items() if result}
@@ -206,19 +196,6 @@ def load_members(run: Run, members: list[Member], test_rows: int) -> dict[str, M
             print(f"{member.name} of {run.path} is of another plan: it does not count.")
             results[member.name] = None
     return results
-
-
-def taught(member: Member, teachers: list[Member], results: dict[str, MemberResult]) -> Member:
-    """The member with the test rows as those teachers label them that are asked about the same rows as it is.
-
-    So none of them has learned from its out-of-fold rows, and its score on these is an honest one. (Self-training
-    with soft labels: Xie, Luong, Hovy and Le 2020, https://arxiv.org/abs/1911.04252.)
-    """
-    its_own = [teacher for teacher in teachers if np.array_equal(teacher.out_of_fold_rows, member.out_of_fold_rows)]
-    if not its_own:
-        return member
-    said = [results[teacher.name].test[member.config.variant] for teacher in its_own]
-    return replace(member, test_labels=np.mean(said, axis=0, dtype=np.float64).astype(np.float32))
 
 
 def _accuracy_so_far(members, results) -> float:

@@ -81,7 +81,7 @@ def _read(start: Config, text: str, own: tuple[str, ...] = ()) -> Config:
     """What a text makes of some settings; `own` are those that it must leave alone."""
     known, values, parts = {field.name for field in fields(Config)} - {"recipe"}, {}, _parts(text)
     if parts and parts[0] in RECIPES:
-        kept = {name: getattr(start, name) for name in own and (*own, "teachers")}
+        kept = {name: getattr(start, name) for name in own}
         start = replace(RECIPES[parts.pop(0)], **kept)
     for part in parts:
         name, sign, value = part.partition("=")

@@ -18,8 +18,6 @@ class Member:
         seed: its own.
         train_rows: numbers of the rows that teach it, sorted.
         out_of_fold_rows: of those that it never sees and is asked about, sorted.
-        test_labels: what earlier members, which saw none of its out-of-fold rows either, say of the test rows, float32
-            array (n_test, 10): these teach it too. None: train.csv alone does.
     """
 
     name: str
@@ -27,7 +25,6 @@ class Member:
     seed: int
     train_rows: np.ndarray
     out_of_fold_rows: np.ndarray
-    test_labels: np.ndarray | None = None
 
     @property
     def seeds(self) -> tuple[int, int]:

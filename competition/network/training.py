@@ -43,16 +43,13 @@ def fit_member(
     prepare(setup, seed)
     config, asked = member.config, member.out_of_fold_rows
     taught, watched = set_aside(train.labels, member.train_rows, config.stop_fraction, seed)
-    images, targets = train.images, np.eye(10, dtype=np.float32)[train.labels]
-    if member.test_labels is not None:
-        taught = np.append(taught, len(images) + np.arange(len(test)))
-        images, targets = np.concatenate([images, test.images]), np.concatenate([targets, member.test_labels])
+    targets = np.eye(10, dtype=np.float32)[train.labels]
     steps = max(1, len(taught) // config.batch_size)
 
     model = compiled_model(config, setup, steps)
     stopping = EarlyStopping(train.images[watched], train.labels[watched], config.patience, config.label_smoothing)
     history = model.fit(
-        feed(augmented_batches(config, seed, images, targets, taught)),
+        feed(augmented_batches(config, seed, train.images, targets, taught)),
         steps_per_epoch=steps,
         epochs=config.epochs,
         shuffle=False,
@@ -83,8 +80,6 @@ def fit_member(
         "data_source": train.source,
         "data_sha256": train.sha256,
     }
-    if member.test_labels is not None:
-        facts |= {"test_source": test.source, "test_sha256": test.sha256}  # it has learned from these pixels too
     return MemberResult(out_of_fold, tested, model.get_weights(), epochs, facts)
 
 

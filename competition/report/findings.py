@@ -108,11 +108,11 @@ def growth_of(config: Config, labels, probabilities, members: list[Member], resu
         measured = [{"members": 1, "accuracy": np.mean([result.facts["accuracy"] for result in results])}]
     groups = exchangeable(config, members, test_members)
     predicted = scoring.predict_growth(labels, probabilities, groups)
-    sizes = np.array([len(group.said) for group in groups])
+    sizes = [len(group.said) for group in groups]
     averaged = np.minimum(np.arange(1, len(predicted) + 1)[:, None], sizes).sum(axis=1)
     return (
         ([row["members"] for row in measured], [row["accuracy"] for row in measured]),
-        (averaged * len(members) / sizes.sum(), predicted),  # with teachers, a part of a group is of several members
+        (averaged, predicted),
     )
 
 

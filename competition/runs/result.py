@@ -15,8 +15,7 @@ from competition.errors import CompetitionError
 from competition.runs import files, schema
 
 MEMBER_FILES = ("valid.npy", "test.npy", "weights.npz", "history.csv")  # valid.npy: what it says out of fold
-# What a member says of the data that taught it; the latter two where the pixels of test.csv did too.
-PROVENANCE = ("data_source", "data_sha256", "test_source", "test_sha256")
+PROVENANCE = ("data_source", "data_sha256")  # what a member says of the data that taught it
 LARGEST = 2 << 30  # bytes of unpacked arrays
 
 
@@ -51,11 +50,11 @@ def write_result(folder: Path, result: MemberResult) -> None:
     files.write_json(folder / "done.json", {"sha256": sums | {"facts": _sum(result.facts)}, **result.facts})
 
 
-def read_result(folder: Path, data: list[str]) -> MemberResult | None:
+def read_result(folder: Path, data: str) -> MemberResult | None:
     """A member as it was written, or None if it is not there or not finished, or damaged or of other data (said).
 
     Args:
-        data: hashes of the training and the test data that its run is made from.
+        data: hash of the training data that its run is made from.
     """
     if not (folder / "done.json").exists():
         return None
@@ -63,7 +62,7 @@ def read_result(folder: Path, data: list[str]) -> MemberResult | None:
     try:
         facts = schema.read(folder / at_hand, schema.MEMBER)
         sums = facts.pop("sha256")
-        if data != [facts["data_sha256"], facts.get("test_sha256", data[1])]:
+        if facts["data_sha256"] != data:
             print(f"{folder} was made from other data than its run: it does not count.")
             return None
         for at_hand in MEMBER_FILES:

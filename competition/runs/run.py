@@ -26,6 +26,7 @@ from competition.runs.folders import Folders
 from competition.runs.result import LARGEST, MemberResult, read_result, write_result
 
 RENAMED = {"test_views": "tta"}  # settings of runs that older versions made
+REMOVED = {"teachers": 0}  # likewise, and the value by which all is as it is now
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,8 @@ class Run:
     def config(self) -> Config:
         """The settings, checked anew."""
         try:
-            return Config(**{RENAMED.get(name, name): value for name, value in self.read_json("config.json").items()})
+            settings = [its for its in self.read_json("config.json").items() if its not in REMOVED.items()]
+            return Config(**{RENAMED.get(name, name): value for name, value in settings})
         except CompetitionError as error:
             received = str(error).partition(" Next: ")[0].removesuffix(".")
             raise CompetitionError(
@@ -153,7 +155,7 @@ class Run:
 
     def load_member(self, name: str) -> MemberResult | None:
         """A member as it was stored, or None if it is not there or not finished, or damaged or another run's (said)."""
-        return read_result(self.path / "members" / name, self.manifest["identity"]["data"])
+        return read_result(self.path / "members" / name, self.manifest["identity"]["data"][0])
 
 
 def list_runs(folders: Folders) -> list[Run]:

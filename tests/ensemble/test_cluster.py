@@ -190,7 +190,7 @@ def test_a_stopped_run_leaves_the_worker_free(train, cluster, engine):
 
 
 def test_a_second_stage_finds_the_cluster_again(cluster, engine):
-    """As pupils do after their teachers: the client closes at the end of each."""
+    """As the waves of a run with a time limit are: the client closes at the end of each."""
     cluster.worker()
     members, connected = plan_members(Config(folds=3), np.arange(80) % 10), engine()
     for stage in (members[:2], members[2:]):

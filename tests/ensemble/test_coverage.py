@@ -91,7 +91,7 @@ def test_the_files_of_a_draw_are_read_as_what_they_are(few, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("case", ("self-training", "blend"))
+@pytest.mark.parametrize("case", ("two repeats", "blend"))
 def test_a_whole_draw_is_trained_once(few, tmp_path, monkeypatch, case, capsys):
     monkeypatch.setattr(coverage_whole, "QUICK", {"folds": 2, "epochs": 2, "width": 0.125, "tta": 0.0})
     folders = Folders(tmp_path / "none", tmp_path / "runs")

@@ -116,16 +116,6 @@ def test_a_member_copied_into_a_finished_run_is_refused(world, name, capsys):
     refused(folders, "--run", real.name, capsys=capsys)
 
 
-def test_a_pupil_of_other_test_pixels_is_refused(world, capsys):
-    """It neither counts when the run goes on, nor may what came of it be sent."""
-    folders, real, _ = world
-    facts = real.read_json("members/repeat1-fold1/done.json")
-    for told in ({"test_source": "other"}, {"test_sha256": "0" * 64}):
-        real.write_json("members/repeat1-fold1/done.json", {**facts, **told})
-        refused(folders, "--run", real.name, capsys=capsys)
-    assert real.load_member("repeat1-fold1") is None and "was made from other data" in capsys.readouterr().out
-
-
 def copy_member(source, target, name="repeat1-fold1"):
     shutil.rmtree(target.path / "members" / name, ignore_errors=True)
     shutil.copytree(source.path / "members" / "repeat1-fold1", target.path / "members" / name)

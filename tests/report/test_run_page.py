@@ -143,15 +143,14 @@ def test_a_plain_split_shows_the_rows_that_were_asked(tmp_path):
     assert "of 3,000 training rows" in page and "asked about a random 50 % of the rows" in page and "nan %" not in page
 
 
-@pytest.mark.parametrize("teachers", (0, 1))
-def test_a_run_whose_time_ran_out_shows_what_there_is(tmp_path, teachers):
+def test_a_run_whose_time_ran_out_shows_what_there_is(tmp_path):
     """Of three repeats one is all there, and two of three members of the second."""
-    folders, run, digits = finished_run(tmp_path, trained=5, folds=3, repeats=3, teachers=teachers)
+    folders, run, digits = finished_run(tmp_path, trained=5, folds=3, repeats=3)
     page = make_report(folders, run, digits).read_text("utf-8")
     assert "5 of 9 members: 3 folds, 3 repeats; the time ran out before the others" in page
     assert "the average of all 5 members" in page and "of 6,000 training rows" in page
     assert "With one repeat only the single point" in page and "(with all of its 9 members)" in page
-    assert ("Self-training: from repeat 2 on" in page) == bool(teachers) and "repeat3" not in page
+    assert "repeat3" not in page
     run.store_member("repeat2-fold3", run.load_member("repeat1-fold1"))  # it goes on, and is not there yet
     assert make_report(folders, run, digits).read_text("utf-8") == page
 

@@ -71,6 +71,17 @@ def test_a_damaged_member_is_noticed_and_named(folders, capsys, name, damage):
     assert (name, damage) == ("done.json", "gone") or f"{at_fault}damaged: m is" in capsys.readouterr().out
 
 
+def test_settings_of_older_versions_are_read_where_they_mean_what_is_there(folders):
+    """A setting's older name; and one that is gone, at the value that all runs have now."""
+    run = start(folders, epochs=7)
+    older = {name: value for name, value in run.read_json("config.json").items() if name != "tta"}
+    run.write_json("config.json", older | {"test_views": 0.25, "teachers": 0})
+    assert run.config == Config(epochs=7, tta=0.25)
+    run.write_json("config.json", older | {"teachers": 1})
+    with pytest.raises(CompetitionError, match=r"must hold this version's settings\. Received: .*teachers"):
+        print(run.config)
+
+
 def test_the_newest_unfinished_run_of_the_same_goes_on(folders, capsys):
     first = start(folders)
     assert start(folders) == first and "Going on with" in capsys.readouterr().out

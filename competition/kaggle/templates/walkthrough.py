@@ -122,8 +122,7 @@ show_digits("augmentation", [images[0], *variants], [f"{labels[0]} as it is", *[
 
 # %% [markdown]
 # The rows are dealt into folds with equal shares of each digit. A network learns from all folds but one and is
-# then asked about that one. Where the settings ask for teachers, later networks also learn from the pictures of
-# test.csv, as earlier ones of the same fold read them.
+# then asked about that one.
 
 # %%
 member = folds.plan_members(config, labels)[0]
@@ -135,7 +134,7 @@ print(f"{config.members} networks; the first learns from {learned} digits, {aske
 # A small convolutional network (the first, where the settings name several kinds), in the package's own words:
 
 # %%
-setup = Processes().settle(choose_setup(), config.side_by_side)  # the cores are divided among the members
+setup = Processes().settle(choose_setup(), config.members)  # the cores are divided among the members
 source = inspect.getsource(ARCHITECTURES[member.config.architecture])
 print(source + inspect.getsource(after_the_stem) * ("after_the_stem" in source))
 prepare(setup, config.seed)
