@@ -110,10 +110,7 @@ def growth_of(config: Config, labels, probabilities, members: list[Member], resu
     predicted = scoring.predict_growth(labels, probabilities, groups)
     sizes = [len(group.said) for group in groups]
     averaged = np.minimum(np.arange(1, len(predicted) + 1)[:, None], sizes).sum(axis=1)
-    return (
-        ([row["members"] for row in measured], [row["accuracy"] for row in measured]),
-        (averaged, predicted),
-    )
+    return ([row["members"] for row in measured], [row["accuracy"] for row in measured]), (averaged, predicted)
 
 
 def per_member(members: list[Member], results, test_members) -> list[dict]:
