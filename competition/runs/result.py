@@ -15,7 +15,8 @@ from competition.errors import CompetitionError
 from competition.runs import files, schema
 
 MEMBER_FILES = ("valid.npy", "test.npy", "weights.npz", "history.csv")  # valid.npy: what it says out of fold
-PROVENANCE = ("data_source", "data_sha256")  # what a member says of the data that taught it
+# What a member says of the data that taught it; the last one where an older version's learned from test.csv as well.
+PROVENANCE = ("data_source", "data_sha256", "test_sha256")
 LARGEST = 2 << 30  # bytes of unpacked arrays
 
 

@@ -189,13 +189,13 @@ def test_a_stopped_run_leaves_the_worker_free(train, cluster, engine):
     assert len(list(engine().each(Echo(b"digits"), members, print))) == 2
 
 
-def test_a_second_stage_finds_the_cluster_again(cluster, engine):
+def test_a_second_wave_finds_the_cluster_again(cluster, engine):
     """As the waves of a run with a time limit are: the client closes at the end of each."""
     cluster.worker()
     members, connected = plan_members(Config(folds=3), np.arange(80) % 10), engine()
-    for stage in (members[:2], members[2:]):
-        results = connected.each(Echo(b"data"), stage, lambda name, logs: None)
-        assert sorted(results) == [(member.name, 4) for member in stage]
+    for wave in (members[:2], members[2:]):
+        results = connected.each(Echo(b"data"), wave, lambda name, logs: None)
+        assert sorted(results) == [(member.name, 4) for member in wave]
 
 
 def test_data_is_sent_once_a_worker_and_every_epoch_is_heard(cluster, engine):

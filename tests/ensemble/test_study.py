@@ -222,7 +222,7 @@ def test_no_study_teaches_or_asks_about_the_rows_kept_out(few, study):
 
 
 def test_nothing_is_trained_twice(study):
-    """Neither by the same study, nor by one with more seeds or other changes of the same base; nor many pictures read."""
+    """Neither by the same study, nor by one with more seeds or other changes of the same base."""
     first, engine = study("label_smoothing=0.05")
     assert len(engine.trained) == 9 and set(engine.asked.values()) == {1}  # test.csv tells nothing
     again, engine = study("label_smoothing=0.05")

@@ -116,6 +116,13 @@ def test_a_member_copied_into_a_finished_run_is_refused(world, name, capsys):
     refused(folders, "--run", real.name, capsys=capsys)
 
 
+def test_an_older_member_that_learned_from_other_test_pixels_is_refused(world, capsys):
+    folders, real, _ = world
+    facts = real.read_json("members/repeat1-fold1/done.json")
+    real.write_json("members/repeat1-fold1/done.json", {**facts, "test_sha256": "0" * 64})
+    refused(folders, "--run", real.name, capsys=capsys)
+
+
 def copy_member(source, target, name="repeat1-fold1"):
     shutil.rmtree(target.path / "members" / name, ignore_errors=True)
     shutil.copytree(source.path / "members" / "repeat1-fold1", target.path / "members" / name)
