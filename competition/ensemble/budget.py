@@ -68,51 +68,49 @@ class Pace:
 
     Args:
         budget: the run's.
-        rows: of every member, in the order of the plan: how many an epoch has.
+        members: how many it has.
         epochs: of one member, at most.
-        took: seconds of those that are trained, by name.
+        took: seconds of those that are trained, by name, the last one last.
         say: prints a line.
     """
 
-    def __init__(self, budget: Budget, rows: dict[str, int], epochs: int, took: dict[str, float], say: Callable):
-        self.budget, self.rows, self.epochs, self.took, self.say = budget, rows, epochs, took, say
+    def __init__(self, budget: Budget, members: int, epochs: int, took: dict[str, float], say: Callable):
+        self.budget, self.members, self.epochs, self.took, self.say = budget, members, epochs, dict(took), say
         self.heard: dict[str, float] = {}
         self.processes = 1
         self.forecast = self.warned = budget.minutes is None  # what nothing limits needs no words
 
-    def next(self, missing: list[str], processes: int) -> int:
-        """How many of those members to train now, see `next_members`; after the first, it says if not all will fit."""
+    def next(self, processes: int) -> int:
+        """How many members to train now, see `next_members`; after the first, it says if not all will fit."""
+        missing = self.members - len(self.took)
         if self.budget.minutes is None:
-            return len(missing)
-        self.processes = processes
-        last = [name for name in self.rows if name in self.took][-processes:]
-        pace = max((self.took[name] / self.rows[name] for name in last), default=None)  # seconds a row
-        if pace is None:
-            return next_members(self.budget.left(), None, processes, len(missing))
-        left, number, whole = self.budget.left(), *self._ahead(pace)
-        if whole > left and not self.warned:
+            return missing
+        self.processes, left = processes, self.budget.left()
+        took = max(list(self.took.values())[-processes:], default=None)
+        if took is not None and self._ahead(took) > left and not self.warned:
             self.warned = True
             minutes = f"{self.budget.minutes:g} minutes"
-            self.say(f"The other {number} would take about {_interval(whole)}; {minutes} end with those that fit.")
-        return next_members(left, pace * self.rows[missing[0]], processes, len(missing))
+            ahead = _interval(self._ahead(took))
+            self.say(f"The other {missing} would take about {ahead}; {minutes} end with those that fit.")
+        return next_members(left, took, processes, missing)
 
     def epoch(self, name: str) -> None:
         """A member finished an epoch; at the first that is a second one, with no start in it, say what all take."""
         now = time.monotonic()
         if name in self.heard and not self.forecast:
             self.forecast = True
-            number, seconds = self._ahead((now - self.heard[name]) * self.epochs / self.rows[name])
-            self.say(f"{number} members take about {_interval(seconds)}, by the first epochs.{self.budget.advice}")
+            missing, ahead = self.members - len(self.took), self._ahead((now - self.heard[name]) * self.epochs)
+            self.say(f"{missing} members take about {_interval(ahead)}, by the first epochs.{self.budget.advice}")
         self.heard[name] = now
 
     def member(self, name: str, seconds: float) -> None:
         """A member finished."""
         self.took[name] = seconds
 
-    def _ahead(self, pace: float) -> tuple[int, float]:
-        """How many members are not trained, and what they take at so many seconds a row."""
-        ahead = [rows for name, rows in self.rows.items() if name not in self.took]
-        return len(ahead), pace * sum(ahead) / min(self.processes, len(ahead))
+    def _ahead(self, seconds: float) -> float:
+        """What those that are not trained take, at so many seconds each."""
+        missing = self.members - len(self.took)
+        return seconds * missing / min(self.processes, missing)
 
 
 def _interval(seconds: float) -> str:

@@ -149,11 +149,11 @@ def train_members(
     members = plan_members(config, train.labels)
     results = load_members(run, members, len(test))
     trainer = Trainer(setup, train, test, run.path / "tensorboard" if tensorboard else None)
-    rows = {member.name: len(member.train_rows) for member in members}
     took = {name: result.facts["seconds"] for name, result in results.items() if result}
     budget = budget or Budget()
-    progress = Progress({name: rows[name] for name in rows if name not in took}, len(took), config.epochs, budget.left)
-    pace = Pace(budget, rows, config.epochs, took, progress.say)
+    missing = [member for member in members if member.name not in took]
+    progress = Progress(len(missing), len(took), config.epochs, budget.left)
+    pace = Pace(budget, len(members), config.epochs, took, progress.say)
 
     def tell(name: str, logs: dict) -> None:
         progress.epoch(name, logs)
@@ -175,8 +175,7 @@ def train_members(
             raise failed[0]
 
     try:
-        missing = [member for member in members if results[member.name] is None]
-        while missing and (number := pace.next([member.name for member in missing], engine.jobs)):
+        while missing and (number := pace.next(engine.jobs)):
             train_wave(missing[:number])
             del missing[:number]
     finally:

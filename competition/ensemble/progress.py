@@ -16,15 +16,15 @@ class Progress:
     """Counts epochs of all members, wherever they run.
 
     Args:
-        rows: of the run's members that are not finished yet, by name: how many an epoch has.
+        missing: how many members are not finished yet.
         done: how many others are finished already.
         epochs: of one member, at most.
         left: seconds after which no member begins.
     """
 
-    def __init__(self, rows: dict[str, int], done: int, epochs: int, left: Callable[[], float] = lambda: math.inf):
-        members = self.members = done + len(rows)
-        self.rows, self.done, self.epochs, self.left = rows, done, epochs, left
+    def __init__(self, missing: int, done: int, epochs: int, left: Callable[[], float] = lambda: math.inf):
+        members = self.members = done + missing
+        self.missing, self.done, self.epochs, self.left = missing, done, epochs, left
         self.seen: dict[str, int] = {}
         self.started = time.monotonic()
         self.bar = tqdm(
@@ -74,12 +74,12 @@ class Progress:
                     self.say(f"still training: {self._epochs()} of {self.members * self.epochs} epochs{self._left()}")
 
     def _epochs(self) -> int:
-        return (self.members - len(self.rows)) * self.epochs + sum(self.seen.values())
+        return (self.members - self.missing) * self.epochs + sum(self.seen.values())
 
     def _left(self) -> str:
-        finished = sum(epochs * self.rows[name] for name, epochs in self.seen.items())
+        finished = sum(self.seen.values())
         if self.done == self.members or not finished:
             return ""
-        ahead = self.epochs * sum(self.rows.values()) - finished
+        ahead = self.epochs * self.missing - finished
         seconds = max(0, min(self.left(), (time.monotonic() - self.started) / finished * ahead))
         return f"; about {tqdm.format_interval(int(seconds))} left"

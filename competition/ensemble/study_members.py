@@ -58,8 +58,7 @@ def _train_missing(
     missing = [member for member in members if member.name not in results]
     if not missing:
         return results
-    rows = {member.name: len(member.train_rows) for member in missing}
-    progress = Progress(rows, len(results), max(member.config.epochs for member in missing))
+    progress = Progress(len(missing), len(results), max(member.config.epochs for member in missing))
     accuracies = {_setting(name): [] for name in places}
     for name, result in results.items():
         accuracies[_setting(name)].append(result.facts["accuracy"])

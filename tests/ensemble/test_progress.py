@@ -14,7 +14,6 @@ import pytest
 from competition.ensemble import progress
 from competition.ensemble.progress import Progress
 
-ROWS = {"first": 1000, "second": 3000}  # images in an epoch
 FACTS = {"accuracy": 0.9876, "epochs": 3, "seconds": 30.0}
 
 
@@ -30,24 +29,24 @@ def clock(monkeypatch):
 @pytest.fixture
 def counted(clock):
     """Two members of four epochs, and one that was finished before, in a log."""
-    counted = Progress(dict(ROWS), done=1, epochs=4)
+    counted = Progress(2, done=1, epochs=4)
     yield counted
     counted.close()
 
 
-def test_the_time_left_goes_by_images_not_by_members(clock, counted, capsys):
+def test_the_time_left_goes_by_epochs(clock, counted, capsys):
     assert counted._left() == ""  # nobody knows yet
     clock.now = 30.0
     counted.epoch("first", {})
-    assert counted._left() == "; about 07:30 left"  # 1,000 of 16,000 images took 30 seconds
+    assert counted._left() == "; about 03:30 left"  # one of eight took 30 seconds
     clock.now = 50.0
     counted.member("first", FACTS, 0.98)  # it stopped early: its four epochs are done
-    assert counted._left() == "; about 02:30 left"
+    assert counted._left() == "; about 00:50 left"
     clock.now = 200.0
     counted.member("second", FACTS, 0.99)
     said = capsys.readouterr().out.splitlines()
     assert said == [
-        "member 2 of 3 (first): accuracy 0.9876, 3 epochs, 30 s; so far 0.9800; about 02:30 left",
+        "member 2 of 3 (first): accuracy 0.9876, 3 epochs, 30 s; so far 0.9800; about 00:50 left",
         "member 3 of 3 (second): accuracy 0.9876, 3 epochs, 30 s; so far 0.9900",
     ]
 
@@ -86,14 +85,14 @@ def test_a_log_hears_of_the_training_after_each_minute_without_a_line(clock, cou
     assert capsys.readouterr().out.splitlines() == [
         "still training: 4 of 12 epochs",
         "a line",
-        "still training: 5 of 12 epochs; about 47:30 left",
-        "still training: 5 of 12 epochs; about 1:02:30 left",
+        "still training: 5 of 12 epochs; about 22:10 left",
+        "still training: 5 of 12 epochs; about 29:10 left",
     ]
 
 
 def test_the_lines_come_by_themselves_and_end_with_the_training(monkeypatch, capsys):
     monkeypatch.setattr(progress, "QUIET", 0.02)
-    counted = Progress(dict(ROWS), done=0, epochs=4)
+    counted = Progress(2, done=0, epochs=4)
     said = ""
     end = time.monotonic() + 30
     while said.count("still training: 0 of 8 epochs\n") < 3:
@@ -117,7 +116,7 @@ def test_on_a_terminal_one_live_line_and_no_reminders(monkeypatch):
         monkeypatch.setattr(sys, "stderr", terminal)
         monkeypatch.setattr(sys, "stdout", terminal)
         monkeypatch.setattr("tqdm.std.tqdm.monitor_interval", 0)
-        counted = Progress(dict(ROWS), done=1, epochs=4)
+        counted = Progress(2, done=1, epochs=4)
         assert threading.active_count() == before
         for _ in range(2):
             time.sleep(0.15)  # tqdm draws ten times a second at most
