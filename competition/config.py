@@ -151,8 +151,6 @@ RECIPES = {
         Config(recipe="fast"),
         # make train RECIPE=best: 49 min on 2 bfloat16 cores, out-of-fold 0.99640, predicted 0.99654
         Config(recipe="best", width=2, repeats=2),
-        # make train RECIPE=night: Doucet's full width, twelve nets; a night of 2 bfloat16 cores, or a GPU
-        Config(recipe="night", architecture="residual", width=4, epochs=11, repeats=2),
         # make train, without data: 1 min 1 s on 2 bfloat16 cores, out-of-fold 0.99233, of the sample's test 0.99300
         Config(
             recipe="quick",

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import psutil
 
-PROCESS = 1_200_000_000  # bytes that a process takes while it trains; one of `night`, a matter of hours, 1.44 GB
+PROCESS = 1_200_000_000  # bytes that a process takes while it trains; with Doucet's full width (`residual`) 1.44 GB
 ALONE = 0.5  # of a member's time, what further threads do not shorten: on two a step takes 0.74 of the time on one
 THREADS = 16  # of one member at most: more would have too little to do in each of a step's operations
 

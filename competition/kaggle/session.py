@@ -16,6 +16,6 @@ def budget_of(folders: Folders, minutes: float | None, gpu: bool, recipe: str | 
     if folders.working is None:
         return Budget(minutes)
     longest = 60 * HOURS["GPU" if gpu else "CPU"] - MARGIN
-    slow = not gpu and recipe in ("best", "night", "reference")
+    slow = not gpu and recipe in ("best", "reference")
     asked = Budget(minutes).minutes or longest
     return Budget(min(asked, longest), " On a CPU, RECIPE=fast is quicker." * slow)

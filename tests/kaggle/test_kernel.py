@@ -171,7 +171,6 @@ def test_a_kernel_trains_best_for_as_long_as_is_said(tmp_path, command):
     [
         (None, True, "best", 510, ""),  # of 9 hours; the margin is half of one
         (None, False, "best", 690, "RECIPE=fast is quicker"),
-        (None, False, "night", 690, "RECIPE=fast is quicker"),
         (None, False, "reference", 690, "RECIPE=fast is quicker"),
         (None, False, "fast", 690, ""),
         (2.0, False, "quick", 2, ""),
