@@ -1,4 +1,4 @@
-"""`python -m competition`: run a command, and end as a user expects whatever happens."""
+"""`python -m competition`: its commands and flags; run one, and end as a user expects whatever happens."""
 
 import importlib.util
 import os
@@ -6,10 +6,119 @@ import shlex
 import signal
 import sys
 import threading
+from argparse import ArgumentParser, BooleanOptionalAction
+from pathlib import Path
+from typing import get_type_hints
 
-from competition.commands import parser
+from competition import commands
+from competition.config import MNIST, RECIPES, Config
+from competition.data.facts import REAL
 from competition.errors import CompetitionError
 from competition.runs.folders import Folders
+
+
+def parser() -> ArgumentParser:
+    """The subcommands, each with its function's docstring, and their flags; the settings' come from Config's fields."""
+    root = ArgumentParser("python -m competition", description="Kaggle's Digit Recognizer, done properly.")
+    folders = ArgumentParser(add_help=False)
+    folders.add_argument("--input", type=Path, help="folder of the CSVs or the zip (default: input/)")
+    folders.add_argument("--submissions", type=Path, help="folder of the runs (default: submissions/)")
+    folders.add_argument("--mnist-npz", type=Path, help="of mnist-keras data (default: where Keras keeps it)")
+    settings = ArgumentParser(add_help=False)
+    group = settings.add_argument_group("settings (default: the recipe's)")
+    for name, kind in get_type_hints(Config).items():
+        if name != "recipe":
+            said = Config.__pydantic_fields__[name].description
+            group.add_argument(f"--{name.replace('_', '-')}", type=kind, metavar=kind.__name__, help=said)
+    source = ArgumentParser(add_help=False)
+    source.add_argument("--source", choices=("auto", REAL, "sample", *MNIST), default="auto", help="of the data")
+    place = ArgumentParser(add_help=False)
+    engine = place.add_mutually_exclusive_group()
+    engine.add_argument("--jobs", type=int, help="members that train at once (default: what suits the machine)")
+    engine.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask cluster that trains them, tcp://host:8786")
+    run = ArgumentParser(add_help=False)
+    run.add_argument("--run", help="default: the newest complete run")
+    subcommands = root.add_subparsers(required=True, metavar="command")
+
+    def command(function, *more):
+        text = function.__doc__.rstrip(".")
+        sub = subcommands.add_parser(function.__name__, parents=[folders, *more], help=text, description=text)
+        sub.set_defaults(function=function)
+        return sub
+
+    command(commands.data, source)
+
+    sub = command(commands.train, settings, source, place)
+    sub.add_argument("--recipe", choices=RECIPES, help="default: fast on the real data, quick on the sample")
+    sub.add_argument("--new", action="store_true", help="start a new run where an unfinished one could go on")
+    sub.add_argument("--tensorboard", action="store_true", help="also write TensorBoard logs into the run's folder")
+    sub.add_argument("--save-h5", action="store_true", help="also write model.h5, in Keras's legacy format")
+    sub.add_argument("--minutes", type=float, help="for all of it: the members that fit (default: all members)")
+    where = sub.add_argument_group("how each process computes (no settings, but of other bytes: a new run)")
+    where.add_argument("--threads", type=int, help="of one member on a CPU (default: what suits the machine; 0: all)")
+    where.add_argument("--precision", choices=("auto", "float32", "mixed_bfloat16", "mixed_float16"), default="auto")
+    where.add_argument("--jit-compile", choices=("auto", "on", "off"), default="auto")
+    where.add_argument("--deterministic", action=BooleanOptionalAction, default=True, help="the same bytes again")
+
+    sub = command(commands.baselines, settings)
+    sub.add_argument("--source", choices=("auto", *MNIST), default="auto", help="of MNIST (auto: what is at hand)")
+    sub.add_argument("--jobs", type=int, help="as for train")
+    sub.add_argument("--reference", action="store_true", help="train the best public recipe too, which takes hours")
+    sub.add_argument("--minutes", type=float, help="with --reference: what it may take; as many of its nets as fit")
+
+    sub = command(commands.blend)
+    sub.add_argument("--runs", required=True, metavar="RUN,RUN", help="two or more")
+
+    sub = command(commands.study, source, place)
+    sub.add_argument("--base", default="", help="a recipe and settings, like fast,width=0.5 (default: as for train)")
+    sub.add_argument("--changes", default="", help="of the base, like 'epochs=14; width=0.5,dropout=0.1'")
+    sub.add_argument("--seeds", type=int, default=2, help="how often all is trained (default: 2)")
+    sub.add_argument("--full", action="store_true", help="on the recipe's own folds, to confirm what won on thirds")
+    sub.add_argument("--name", help="of the table and the page in submissions/studies/")
+
+    sub = command(commands.kernel, settings)
+    sub.add_argument("--recipe", choices=RECIPES, default="best", help="default: best")
+    sub.add_argument("--minutes", type=float, help="that it trains (default: what Kaggle's limit leaves)")
+    sub.add_argument("--kind", choices=("notebook", "script"), default="notebook", help="default: notebook")
+    sub.add_argument("--username", help="on Kaggle (default: the one that the kaggle command line knows)")
+    sub.add_argument("--push", action="store_true", help="run it on Kaggle and fetch its outputs")
+    sub.add_argument("--unpack", type=Path, metavar="FILE", help="instead, get the package back out of a kernel")
+    sub.add_argument("--into", type=Path, help="folder (default: submissions/kernel-KIND, or unpacked/ beside FILE)")
+
+    command(commands.notebook, run)
+
+    sub = command(commands.check)
+    sub.add_argument("file", type=Path)
+
+    sub = command(commands.submit, run)
+    sub.add_argument("--file", type=Path, help="a file instead of a run")
+    sub.add_argument("--force", action="store_true", help="send again, a file of unknown origin, or one too many today")
+    sub.add_argument("--no-wait", dest="wait", action="store_false", help="leave the score to `make scores`")
+
+    sub = command(commands.coverage)
+    sub.add_argument("count", type=int, nargs="?", help="of small competitions (default: the full study, for hours)")
+    # The prediction was mended after a look at the draws of seeds 0 to 2: others have to judge it
+    sub.add_argument("seed", type=int, nargs="?", default=1000, help="of the first (default: 1000)")
+    sub.add_argument("--jobs", type=int, help="as for train")
+
+    command(commands.scores)
+
+    sub = command(commands.report, run)
+    sub.add_argument("--compare", metavar="RUN,RUN", help="two runs on the same data")
+
+    sub = command(commands.predict)
+    which = sub.add_mutually_exclusive_group()
+    which.add_argument("--run", help="default: the newest complete run")
+    which.add_argument("--model", type=Path, help="a .keras or .h5 file of one of our networks, in place of a run")
+    sub.add_argument("images", type=Path, nargs="+", help="a .csv, .csv.gz or .zip like test.csv, or PNG or JPEG files")
+
+    sub = command(commands.draw, run)
+    sub.add_argument("--port", type=int, help="of the page (default: 8028, or the next that is free)")
+    sub.add_argument("--no-browser", dest="browser", action="store_false", help="print the address and open nothing")
+
+    sub = command(commands.record, run)
+    sub.add_argument("--remark", default="", help="what the run taught")
+    return root
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from competition import __main__
-from competition.commands import parser
 from competition.runs.folders import ROOT
 from tests.runs.test_run import finish, folders, start
 
@@ -69,7 +68,7 @@ def make(tmp_path):
 )  # fmt: skip
 def test_a_target_gives_the_command_what_it_was_told(make, target, settings, options):
     module, package, *arguments = make(target, *settings)
-    parsed = vars(parser().parse_args(arguments))
+    parsed = vars(__main__.parser().parse_args(arguments))
     assert (module, package, arguments[0]) == ("-m", "competition", target)
     assert {name: parsed[name] for name in options} == options
 
@@ -84,7 +83,7 @@ def test_images_are_one_file_or_several_as_a_shell_takes_them(make, tmp_path):
         ("'my a.png' b.png", ["my a.png", "b.png"]),
         ("*a.png b.*", ["my a.png", "b.png"]),
     ):
-        parsed = parser().parse_args(make("predict", f"IMAGES={images}", f"RUN={ODD}")[2:])
+        parsed = __main__.parser().parse_args(make("predict", f"IMAGES={images}", f"RUN={ODD}")[2:])
         assert (parsed.images, parsed.run) == ([Path(path) for path in paths], ODD)
 
 

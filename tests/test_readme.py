@@ -12,7 +12,7 @@ from urllib.parse import unquote
 import pytest
 from markdown_it import MarkdownIt
 
-from competition.commands import parser
+from competition.__main__ import parser
 from competition.config import RECIPES
 from competition.runs.files import read_table
 from competition.runs.folders import PACKAGE, ROOT

@@ -30,9 +30,10 @@ def row_of_run(folders: Folders, run: Run) -> tuple[dict, Path]:
     if len(found) < wanted:
         raise _other_data(run.name, f"of which {len(found)} of {wanted} members are there")
     for member, facts in members.items():
-        learned = {facts.get("data_sha256"), facts.get("test_sha256", data[1])}
-        if facts.get("data_source") != REAL or not learned <= known:
-            raise _other_data(run.name, f"whose member {member} was made from {facts.get('data_source')} data")
+        source = facts.get("data_source")
+        if source != REAL or not {facts.get("data_sha256"), facts.get("test_sha256", data[1])} <= known:
+            source = source if source != REAL else "other"
+            raise _other_data(run.name, f"whose member {member} was made from {source} data")
     sha256 = _sha256(run.submission)
     if sha256 != run.read_json("done.json").get("sha256"):
         raise CompetitionError(
