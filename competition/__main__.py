@@ -12,7 +12,7 @@ from typing import get_type_hints
 
 from competition import commands
 from competition.config import MNIST, RECIPES, Config
-from competition.data.facts import REAL
+from competition.data.constants import REAL
 from competition.errors import CompetitionError
 from competition.runs.folders import Folders
 

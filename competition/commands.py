@@ -41,13 +41,12 @@ def train(options, folders: Folders) -> None:
 
 def baselines(options, folders: Folders) -> None:
     """train six classic systems, and print them beside our `fast` of the record."""
-    from competition import pipeline
-    from competition.ensemble.baselines import write_table
     from competition.kaggle.download import fetch_missing
+    from competition.studies.baselines import write_table
 
     fetch_missing(folders)
     names = ("source", "jobs", "reference", "minutes")
-    print(write_table(folders, chosen_settings(options), pipeline.train, **_of(options, names)))
+    print(write_table(folders, chosen_settings(options), **_of(options, names)))
 
 
 def blend(options, folders: Folders) -> None:
@@ -59,29 +58,29 @@ def blend(options, folders: Folders) -> None:
 
 def study(options, folders: Folders) -> None:
     """tell which changes of a recipe are better, worse, or too small to be seen."""
-    from competition import pipeline
+    from competition.studies.study import run_study
 
     names = ("base", "changes", "seeds", "full", "name", "source", "jobs", "scheduler")
-    pipeline.study(folders, **_of(options, names))
+    run_study(folders, **_of(options, names))
 
 
 def coverage(options, folders: Folders) -> None:
     """simulate competitions out of train.csv, and tell how often the predicted interval held."""
-    from competition import pipeline
+    from competition.studies.coverage import run_coverage
 
-    print(pipeline.coverage(folders, **_of(options, ("count", "seed", "jobs"))))
+    print(run_coverage(folders, **_of(options, ("count", "seed", "jobs"))))
 
 
 def kernel(options, folders: Folders) -> None:
     """pack the package and a recipe into a Kaggle kernel."""
-    from competition.kaggle import cli
+    from competition.kaggle import client
     from competition.kaggle.kernel import pack, unpack
     from competition.kaggle.kernel_run import run_on_kaggle
 
     if options.unpack:
         return print(*unpack(options.unpack, options.into or options.unpack.parent / "unpacked"), sep="\n")
     folder = options.into or folders.submissions / f"kernel-{options.kind}"
-    owner = options.username or cli.username()
+    owner = options.username or client.username()
     print(pack(folder, owner, options.recipe, chosen_settings(options), options.kind, options.minutes))
     if options.push:
         run_on_kaggle(folders, folder)
@@ -104,7 +103,7 @@ def notebook(options, folders: Folders) -> None:
 
 def check(options, folders: Folders) -> None:
     """check a submission the way Kaggle would."""
-    from competition.kaggle.submission import check_submission
+    from competition.data.submission import check_submission
 
     print("\n".join([f"{options.file}: Kaggle would accept it.", *check_submission(options.file)]))
 
@@ -149,14 +148,14 @@ def predict(options, folders: Folders) -> None:
 
 def draw(options, folders: Folders) -> None:
     """open a page to draw digits on and watch a run read them."""
-    from competition.report.draw import serve
+    from competition.report.draw_server import serve
 
     serve(folders, options.run, options.port, options.browser)
 
 
 def record(options, folders: Folders) -> None:
     """copy a run's row of history.csv into the committed record."""
-    from competition.runs import registry
+    from competition.runs import history
 
-    row = registry.record(folders, options.run, options.remark)
+    row = history.record(folders, options.run, options.remark)
     print(f"{folders.record}: {row['run']} is recorded.")

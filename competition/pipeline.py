@@ -2,26 +2,21 @@
 
 import shlex
 import time
-from pathlib import Path
 
 from competition.config import choose_config
 from competition.data.dataset import Dataset, load_dataset, load_dataset_of
+from competition.data.submission import check_submission, write_submission
 from competition.ensemble import scoring
-from competition.ensemble.answer import Answer, combine, score
+from competition.ensemble.averaging import Answer, combine, score
 from competition.ensemble.blend import blend as average
-from competition.ensemble.coverage import measure
-from competition.ensemble.coverage import summary as summary_of_coverage
 from competition.ensemble.folds import check_rows
 from competition.ensemble.manifest import manifest_of
-from competition.ensemble.members import choose_engine, settle, train_members
-from competition.ensemble.study import COLUMNS, conduct
-from competition.ensemble.study import summary as summary_of_study
-from competition.ensemble.study_settings import BASE, THIRDS, read_settings, table_path, words_of
+from competition.ensemble.members import settle, train_members
+from competition.execution.engines import choose_engine
 from competition.kaggle.download import fetch_missing
-from competition.kaggle.session import budget_of
-from competition.kaggle.submission import check_submission, write_submission
-from competition.network.device import Setup, choose_setup, gpus
-from competition.runs import files, registry, resuming
+from competition.kaggle.time_limit import budget_of
+from competition.network.device import Setup, gpus
+from competition.runs import history, resuming
 from competition.runs.folders import Folders
 from competition.runs.run import Run, find_run
 
@@ -97,7 +92,7 @@ def conclude(
     write_submission(run.submission, answer.test[answer.variant].argmax(axis=1))
     warnings = check_submission(run.submission, len(dataset.test), dataset.train.labels)
     clock.lap("submission")
-    registry.finish(folders, run, scores, clock.laps, list(members) if len(members) < planned else None)
+    history.finish(folders, run, scores, clock.laps, list(members) if len(members) < planned else None)
     print(summary(folders, run, scores, warnings))
 
 
@@ -112,7 +107,7 @@ def summary(folders: Folders, run: Run, scores: dict, warnings: list[str]) -> st
         f"  single members (mean)  {scores['members']['accuracy']:.5f}",
         f"Predicted leaderboard    {board['score']:.5f}  ({board['low']:.5f} – {board['high']:.5f})",
     ]
-    if part := registry.part_of(scores):
+    if part := history.part_of(scores):
         lines[1:1] = [f"Trained                  {part}, who judge {oof['rows']} training rows",
                       "                         (the same command with more MINUTES, or none, goes on)"]  # fmt: skip
     if "true_accuracy" in scores:
@@ -173,70 +168,3 @@ def blend(folders: Folders, names: list[str]) -> Run:
     conclude(folders, run, dataset, blended.answer, blended.results, len(blended.results), clock)
     print(f"Compare it               make report COMPARE={run.name},{parents[0].name}")
     return run
-
-
-def study(
-    folders: Folders,
-    base: str,
-    changes: str,
-    seeds: int = 2,
-    full: bool = False,
-    name: str | None = None,
-    source: str = "auto",
-    jobs: int | None = None,
-    scheduler: str | None = None,
-) -> Path:
-    """Tell which changes of a base are better, and what the comparison could not have seen; see `ensemble.study`.
-
-    Args:
-        base, changes: see `read_settings`; a base without a recipe starts from the one that suits the data.
-        seeds: how often all of it is trained, with folds and seeds of its own.
-        full: on the recipe's own folds in place of reversed thirds.
-        name: of the table and the page; None makes one of what is compared.
-
-    Returns:
-        The table, beside which the page lies.
-
-    Raises:
-        CompetitionError: the data or the settings cannot be used, another study is at work, or the base does not learn.
-    """
-    from competition.report.study_page import make_study_page
-
-    engine = choose_engine(jobs, scheduler)
-    fetch_missing(folders, source)
-    dataset = load_dataset(folders, source)
-    settings = read_settings(choose_config(None, dataset.source, {}), base, changes, seeds)
-    table = table_path(folders, name, base or settings[BASE].recipe, changes, full)
-    members = (len(settings) + 1) * seeds * settings[BASE].repeats * (settings[BASE].folds if full else THIRDS)
-    setup = engine.settle(choose_setup(threads=1), members)  # threads change bytes: what is kept stays comparable
-    count = f"{len(settings) - 1} change{'s' * (len(settings) > 2)}"
-    print(f"{count} of {words_of(settings[BASE])}, {setup.describe()},\n{engine.describe()}.")
-    lines = conduct(folders, setup, engine, dataset, settings, seeds, full)
-    files.write_table(table, COLUMNS, lines)
-    print(summary_of_study(lines))
-    print(f"\nTable                    {table}\nPage                     {make_study_page(table)}")
-    return table
-
-
-def coverage(folders: Folders, count: int | None = None, seed: int = 1000, jobs: int | None = None) -> str:
-    """Tell how often the predicted interval held in simulated competitions; see `ensemble.coverage`.
-
-    Args:
-        count: how many small ones; None: the full study, whose table is kept.
-        seed: of the first; the next one has the next.
-        jobs: how many members train at once; None takes what suits the machine.
-
-    Returns:
-        The summary, a table of text.
-
-    Raises:
-        CompetitionError: the data cannot be used, or `measure` refuses.
-    """
-    fetch_missing(folders)
-    dataset, engine, setup = load_dataset(folders), choose_engine(jobs), choose_setup(threads=1)
-
-    def train_one(where: Folders, recipe: str, settings: dict, jobs: int) -> Run:
-        return train(where, setup, recipe, settings, jobs=jobs)
-
-    rows = measure(folders, setup, engine, dataset, count, seed, train_one, blend)
-    return summary_of_coverage(rows)

@@ -9,12 +9,12 @@ import numpy as np
 
 from competition.config import RECIPES
 from competition.data.dataset import load_dataset
+from competition.data.submission import write_submission
 from competition.ensemble import scoring
 from competition.ensemble.folds import plan_members, seen_by
-from competition.kaggle.submission import write_submission
-from competition.runs import registry
+from competition.runs import history
+from competition.runs.checkpoint import MemberResult
 from competition.runs.folders import Folders
-from competition.runs.result import MemberResult
 from competition.runs.run import Run
 
 MISREAD = {(4, 9): 5, (9, 4): 3, (7, 1): 1}  # label, reading: rows
@@ -76,7 +76,7 @@ def finished_run(folder, name="20260101-000000-quick", misread=MISREAD, views=0.
     run.write_json("scores.json", scores)
     write_submission(run.submission, test.argmax(1))
     names = [member.name for member in members]
-    registry.finish(folders, run, scores, {"members": 61.0}, names if len(names) < config.members else None)
+    history.finish(folders, run, scores, {"members": 61.0}, names if len(names) < config.members else None)
     return folders, run, digits
 
 

@@ -27,13 +27,13 @@ from hypothesis.extra import numpy as arrays
 
 from competition.config import Config
 from competition.data.digits import PIXELS, read_digits
+from competition.data.submission import check_submission
 from competition.errors import CompetitionError
 from competition.kaggle import leaderboard, provenance
-from competition.kaggle.submission import check_submission
 from competition.report.run_page import repeat_command
-from competition.runs import registry, resuming, schema
+from competition.runs import history, resuming, schema
+from competition.runs.checkpoint import MEMBER_FILES, MemberResult
 from competition.runs.folders import Folders
-from competition.runs.result import MEMBER_FILES, MemberResult
 from competition.runs.run import files
 
 PATIENCE = 30  # seconds that one input may take
@@ -148,7 +148,7 @@ class Bench:
         self.facts = {"seed": 7, "accuracy": 0.75, "seconds": 1.5, "epochs": 1, "kept_epoch": 1, "data_sha256": "a"}
         self.run.store_member("m", MemberResult(even, even, [np.ones((2, 3), np.float32)], [epoch], self.facts))
         self.run.submission.write_bytes(b"ImageId,Label\n1,7\n2,0\n3,9\n")
-        registry.add(self.folders, registry.row_of(self.run, self.scores))
+        history.add(self.folders, history.row_of(self.run, self.scores))
         self.member = self.run.path / "members" / "m"
         self.good = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
@@ -237,7 +237,7 @@ class Bench:
         assert (resuming._unfinished(self.folders, self.identity) == self.run) == (
             manifest["identity"] == self.identity
         )
-        registry.row_of(self.run, self.scores)
+        history.row_of(self.run, self.scores)
         assert "\n" not in repeat_command(self.run)
         try:
             provenance.row_of_run(self.folders, self.run)
@@ -247,12 +247,12 @@ class Bench:
 
     def read_scores(self, content):
         self.put(self.run.path / "scores.json", content)
-        row = registry.row_of(self.run, self.run.read_json("scores.json", schema.SCORES))
+        row = history.row_of(self.run, self.run.read_json("scores.json", schema.SCORES))
         return float(row["oof_accuracy"]) == round(json.loads(content)["out_of_fold"]["accuracy"], 5)
 
     def read_history(self, content):
         self.put(self.folders.history, content)
-        rows = registry.read(self.folders)
+        rows = history.read(self.folders)
         leaderboard.table(rows)
         naive = [row for row in csv.reader(io.StringIO(content.decode(), newline="")) if row]
         assert len(rows) == max(0, len(naive) - 1)

@@ -13,15 +13,15 @@ import numpy as np
 import pytest
 
 from competition.config import Config
-from competition.ensemble import engines
-from competition.ensemble.engines import Processes
+from competition.data.submission import write_submission
 from competition.ensemble.folds import plan_members
 from competition.ensemble.members import Trainer, train_members
 from competition.errors import CompetitionError
-from competition.kaggle.submission import write_submission
+from competition.execution import engines
+from competition.execution.engines import Processes
 from competition.network.device import Setup
 from competition.network.training import fit_member
-from competition.runs import files, registry, resuming
+from competition.runs import files, history, resuming
 from competition.runs.folders import ROOT, Folders
 from competition.runs.run import list_runs
 from tests.runs.test_run import IDENTITY, RESULT
@@ -58,7 +58,7 @@ WRITES = {
     "probabilities.npz": lambda f, run: run.write_arrays("probabilities.npz", test=np.zeros(99)),
     "member": lambda f, run: run.store_member("m", RESULT),
     "submission.csv": lambda f, run: write_submission(run.submission, np.zeros(99)),
-    "history.csv": lambda f, run: registry.add(f, {"run": "x" * 99}),
+    "history.csv": lambda f, run: history.add(f, {"run": "x" * 99}),
     "report.html": lambda f, run: files.write(run.path / "report.html", "x" * 99),
 }
 

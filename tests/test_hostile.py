@@ -13,7 +13,7 @@ from competition.network import device
 from competition.network.device import Setup
 from competition.network.models import build_model
 from competition.report.run_page import make_report
-from competition.runs.result import MemberResult
+from competition.runs.checkpoint import MemberResult
 from competition.runs.run import files
 from tests.finished_run import finished_run
 

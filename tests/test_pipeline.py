@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from competition import pipeline
-from competition.kaggle.submission import check_submission
+from competition.data.submission import check_submission
 from competition.network.device import choose_setup
+from competition.runs.checkpoint import MEMBER_FILES
 from competition.runs.folders import ROOT, Folders
-from competition.runs.result import MEMBER_FILES
 from competition.runs.run import find_run, list_runs
 from tests.conftest import needed
 

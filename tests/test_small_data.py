@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from competition import pipeline
+from competition.data.submission import check_submission
 from competition.errors import CompetitionError
-from competition.kaggle.submission import check_submission
 from competition.network.device import BACKEND, choose_setup
 from competition.runs.folders import Folders
 from competition.runs.run import list_runs

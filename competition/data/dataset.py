@@ -8,8 +8,8 @@ import numpy as np
 from competition.config import MNIST
 from competition.data import mnist
 from competition.data.archive import zip_entry
+from competition.data.constants import COMPETITION, FILES, PAGE, REAL, RULES, TEST, TRAIN
 from competition.data.digits import Digits, content_hash, read_digits
-from competition.data.facts import COMPETITION, FILES, PAGE, REAL, RULES, TEST, TRAIN
 from competition.errors import CompetitionError
 from competition.runs import files
 from competition.runs.folders import SAMPLE, Folders

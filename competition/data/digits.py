@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from competition.data.archive import read_file, refusal, unpacked
-from competition.data.facts import KNOWN_CONTENT, PIXELS, TEST, TRAIN
+from competition.data.constants import KNOWN_CONTENT, PIXELS, TEST, TRAIN
 from competition.errors import CompetitionError, one_line
 from competition.runs import files
 

@@ -7,11 +7,11 @@ import numpy as np
 from competition.config import Config
 from competition.data.dataset import Dataset
 from competition.ensemble import scoring
-from competition.ensemble.answer import Answer, combine
+from competition.ensemble.averaging import Answer, combine
 from competition.ensemble.folds import member_settings, members_of, plan_members
 from competition.ensemble.members import load_members
 from competition.errors import CompetitionError
-from competition.runs.result import PROVENANCE, MemberResult
+from competition.runs.checkpoint import PROVENANCE, MemberResult
 from competition.runs.run import Run
 
 

@@ -6,8 +6,8 @@ import numpy as np
 from sklearn.model_selection import KFold, StratifiedKFold
 
 from competition.config import Config
+from competition.data.constants import REAL
 from competition.data.digits import Digits
-from competition.data.facts import REAL
 from competition.ensemble.scoring import Group
 from competition.errors import CompetitionError
 from competition.network.member import Member, seed_of, split_rows

@@ -1,22 +1,20 @@
 """Train the members of a run that it does not hold yet, wherever they run."""
 
-import importlib.util
-import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from competition.config import Config
 from competition.data.digits import Digits, content_hash
-from competition.ensemble.budget import Budget, Pace
-from competition.ensemble.engines import Engine, Processes
 from competition.ensemble.folds import plan_members
-from competition.ensemble.messages import Tell
-from competition.ensemble.progress import Progress
 from competition.errors import CompetitionError, one_line
+from competition.execution.budget import Budget, Pace
+from competition.execution.engines import Engine
+from competition.execution.interprocess import Tell
+from competition.execution.progress import Progress
 from competition.network.device import OUT_OF_MEMORY, Setup, hardware
 from competition.network.member import Member
 from competition.network.training import failure, fit_member
-from competition.runs.result import MemberResult
+from competition.runs.checkpoint import MemberResult
 from competition.runs.run import Run
 
 
@@ -73,39 +71,6 @@ class Trainer:
             found = content_hash(digits.images, digits.labels)
             if found != digits.sha256:
                 raise CompetitionError(f"data of content {found[:12]} in place of {digits.sha256[:12]}")
-
-
-def choose_engine(jobs: int | None = None, scheduler: str | None = None, tensorboard: bool = False) -> Engine:
-    """Where members run.
-
-    Args:
-        jobs: how many processes on this machine; None takes what suits it.
-        scheduler: address of a Dask scheduler whose workers take the members instead.
-        tensorboard: whether they are to write TensorBoard logs, which they can on this machine alone.
-
-    Raises:
-        CompetitionError: `jobs` is below 1, there is no such scheduler, or no dask or tensorboard here.
-    """
-    if tensorboard and importlib.util.find_spec("tensorboard") is None:
-        raise CompetitionError(
-            f"TENSORBOARD=1 needs the package. Received: none. Next: {sys.executable} -m pip install tensorboard."
-        )
-    if tensorboard and scheduler:
-        raise CompetitionError(
-            "TENSORBOARD=1 logs what trains on this machine. Received: SCHEDULER= as well. Next: one without the other."
-        )
-    if scheduler is None:
-        if jobs is not None and jobs < 1:
-            raise CompetitionError(f"JOBS is 1 or more. Received: {jobs}. Next: `make train`, which chooses.")
-        return Processes(jobs)
-    if importlib.util.find_spec("distributed") is None:
-        raise CompetitionError(
-            "SCHEDULER= needs the package dask. Received: none. "
-            f"Next: {sys.executable} -m pip install 'dask[distributed]>=2025.1,<2027'."
-        )
-    from competition.ensemble.cluster import Cluster
-
-    return Cluster(scheduler)
 
 
 def settle(run: Run, config: Config, setup: Setup, engine: Engine) -> Setup:

@@ -6,11 +6,11 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from competition.data.constants import COMPETITION, REAL
 from competition.data.dataset import find_csvs, unzip
 from competition.data.digits import read_digits
-from competition.data.facts import COMPETITION, REAL
 from competition.errors import CompetitionError
-from competition.kaggle import cli
+from competition.kaggle import client
 from competition.kaggle.credentials import found_credentials
 from competition.runs import files
 from competition.runs.folders import Folders
@@ -46,7 +46,7 @@ def download(folders: Folders) -> None:
     print(f"Downloading from Kaggle into {folders.input} …", flush=True)
     growing = partial / f"{COMPETITION}.zip"
     with tqdm(desc=growing.name, unit="B", unit_scale=True, leave=False, disable=None) as bar:
-        cli.download(partial, tick=lambda: bar.update(_size(growing) - bar.n))
+        client.download(partial, tick=lambda: bar.update(_size(growing) - bar.n))
     seconds, size = time.monotonic() - started, _size(growing)
     try:
         train, test = unzip(growing)

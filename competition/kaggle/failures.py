@@ -2,7 +2,7 @@
 
 import re
 
-from competition.data.facts import PAGE, RULES
+from competition.data.constants import PAGE, RULES
 from competition.errors import CompetitionError
 from competition.kaggle.credentials import found_credentials, redacted
 

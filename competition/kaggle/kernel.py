@@ -13,9 +13,9 @@ import zipfile
 from pathlib import Path, PurePosixPath
 
 from competition.config import choose_config
-from competition.data.facts import COMPETITION
-from competition.ensemble.budget import Budget
+from competition.data.constants import COMPETITION
 from competition.errors import CompetitionError
+from competition.execution.budget import Budget
 from competition.kaggle.notebook import as_notebook, as_script, fill
 from competition.runs import files
 from competition.runs.folders import PACKAGE

@@ -10,9 +10,9 @@ from pathlib import Path
 from tqdm import tqdm
 
 from competition.errors import CompetitionError
-from competition.kaggle import cli
+from competition.kaggle import client
 from competition.kaggle.failures import KaggleError
-from competition.runs import files, registry
+from competition.runs import files, history
 from competition.runs.folders import Folders
 from competition.runs.run import Run, list_runs
 from competition.runs.version import package_sha256
@@ -67,7 +67,7 @@ def push(packed: Path) -> Pushed:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CompetitionError(f"{packed} must hold a packed kernel. Received: {error}. Next: `make kernel`.") from None
     started, package = time.time(), package_sha256()
-    version, url = cli.push_kernel(packed)
+    version, url = client.push_kernel(packed)
     return Pushed(kernel, version, url, package, started)
 
 
@@ -81,7 +81,7 @@ def follow(folders: Folders, pushed: Pushed) -> None:
     with tqdm(desc=pushed.kernel, bar_format=line, leave=False, disable=None) as bar:
         while time.monotonic() - started < PATIENCE:
             time.sleep(POLL)  # first of all: at once, Kaggle may still tell of the session before
-            status = cli.kernel_status(pushed.kernel)
+            status = client.kernel_status(pushed.kernel)
             if status.state == "COMPLETE":
                 return
             if status.state in FAILED:
@@ -103,17 +103,17 @@ def fetch(folders: Folders, pushed: Pushed) -> Run:
     fetched = folders.submissions / f".{pushed.kernel.rpartition('/')[2]}"
     shutil.rmtree(fetched, ignore_errors=True)
     try:
-        cli.kernel_output(pushed.kernel, fetched, WANTED)
+        client.kernel_output(pushed.kernel, fetched, WANTED)
         inside = Folders(fetched, fetched / "submissions")
         run = _checked(inside, pushed)
-        row = registry.find(inside, run)
+        row = history.find(inside, run)
         home = Run(folders.submissions / run.name)
         if home.path.exists():
             raise _refusal(pushed, f"{run.name}, which is here already")
         run.path.rename(home.path)
     finally:
         shutil.rmtree(fetched, ignore_errors=True)
-    registry.add(folders, row or registry.row_of(home, home.scores))
+    history.add(folders, row or history.row_of(home, home.scores))
     return home
 
 
@@ -153,7 +153,7 @@ def _log(folders: Folders, pushed: Pushed) -> str:
     """Save the kernel's log and say where; a log that does not come is no further failure."""
     slug = pushed.kernel.rpartition("/")[2]
     try:
-        cli.kernel_output(pushed.kernel, folders.submissions / ".log", "^$")
+        client.kernel_output(pushed.kernel, folders.submissions / ".log", "^$")
         log = (folders.submissions / ".log" / f"{slug}.log").replace(folders.submissions / f"{slug}.log")
     except (KaggleError, OSError):
         return ""

@@ -10,14 +10,14 @@ from pathlib import Path
 import pandas as pd
 from tqdm import tqdm
 
-from competition.data.facts import PAGE
+from competition.data.constants import PAGE
+from competition.data.submission import check_submission
 from competition.errors import CompetitionError
-from competition.kaggle import cli, command
-from competition.kaggle.cli import Submission
+from competition.kaggle import cli, client
+from competition.kaggle.client import Submission
 from competition.kaggle.failures import KaggleError
 from competition.kaggle.provenance import refuse_unknown, row_of_file, row_of_run
-from competition.kaggle.submission import check_submission
-from competition.runs import registry
+from competition.runs import history
 from competition.runs.folders import Folders
 from competition.runs.run import Run, find_run
 
@@ -49,9 +49,9 @@ def submit(
     if not force:
         _refuse_sent(row, row.get("submission"), row.get("submitted"))
         refuse_unknown(row, path)
-    registry.add(folders, row)  # from here on `make scores` knows the file
+    history.add(folders, row)  # from here on `make scores` knows the file
 
-    arrived = cli.submissions()
+    arrived = client.submissions()
     if not force:
         before = _arrived(arrived, row)
         if before:
@@ -85,10 +85,10 @@ def refresh(folders: Folders) -> list[dict]:
     Raises:
         CompetitionError: nothing could be listed.
     """
-    rows = registry.read(folders)
+    rows = history.read(folders)
     if not rows:
         raise CompetitionError(f"{folders.history} must list a run. Received: none. Next: `make train`.")
-    arrived = cli.submissions()
+    arrived = client.submissions()
     for row in rows:
         submission = _arrived(arrived, row)
         if submission:
@@ -147,7 +147,7 @@ def _refuse_sent(row: dict, ref: str | None, when: str | None) -> None:
 
 
 def _refuse_exhausted() -> None:
-    left, ever = cli.remaining()
+    left, ever = client.remaining()
     if left:
         print(f"{left} submissions are left today.")
         return
@@ -159,21 +159,21 @@ def _refuse_exhausted() -> None:
 
 def _send(path: Path, message: str, row: dict, before: set[str]) -> None:
     """Upload; where the answer was lost or Kaggle was busy, look whether it arrived before trying again."""
-    for attempt, pause in enumerate((*command.PAUSES, None), start=1):
+    for attempt, pause in enumerate((*cli.PAUSES, None), start=1):
         try:
-            return cli.submit(path, message)
+            return client.submit(path, message)
         except KaggleError as error:
             if error.kind not in ("busy", "timeout", "network"):
                 raise
             try:
-                arrived = _arrived(cli.submissions(), row, before)
+                arrived = _arrived(client.submissions(), row, before)
             except CompetitionError:
                 raise CompetitionError(f"{error} Whether it arrived is not known: `make scores` tells.") from None
             if arrived:
                 return None
             if error.kind != "busy" or pause is None:
                 raise
-            command.say_busy(pause, attempt)
+            cli.say_busy(pause, attempt)
 
 
 def _follow(folders: Folders, row: dict, before: set[str], wait: bool) -> Submission:
@@ -182,7 +182,7 @@ def _follow(folders: Folders, row: dict, before: set[str], wait: bool) -> Submis
     line = "{desc}: {elapsed} of at most " + tqdm.format_interval(PATIENCE)
     with tqdm(desc="waiting for the score", bar_format=line, leave=False, disable=None) as bar:
         while True:
-            submission = _arrived(cli.submissions(), row, before)
+            submission = _arrived(client.submissions(), row, before)
             if submission:
                 _note(folders, row, submission)
                 if not wait or row["leaderboard"] or submission.status == "ERROR":
@@ -213,4 +213,4 @@ def _note(folders: Folders, row: dict, submission: Submission) -> None:
     if row.get("submission") == submission.ref:
         score = score or row.get("leaderboard", "")
     row.update(submission=submission.ref, submitted=submission.date, status=submission.status, leaderboard=score)
-    registry.add(folders, row)
+    history.add(folders, row)

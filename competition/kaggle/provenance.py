@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from competition.data.facts import KNOWN_CONTENT, REAL
+from competition.data.constants import KNOWN_CONTENT, REAL
 from competition.errors import CompetitionError
-from competition.runs import files, registry
+from competition.runs import files, history
 from competition.runs.folders import Folders
 from competition.runs.run import Run, list_runs
 
@@ -39,7 +39,7 @@ def row_of_run(folders: Folders, run: Run) -> tuple[dict, Path]:
         raise CompetitionError(
             f"{run.submission} must be as the run wrote it. Received: other bytes. Next: `make train NEW=1`."
         )
-    row = registry.find(folders, run) or registry.row_of(run, run.scores)
+    row = history.find(folders, run) or history.row_of(run, run.scores)
     return row, run.submission
 
 
@@ -53,9 +53,9 @@ def row_of_file(folders: Folders, path: Path) -> tuple[dict, Path]:
     for run in reversed([*list_runs(folders.baselines), *list_runs(folders)]):
         if run.complete and run.read_json("done.json").get("sha256") == sha256:
             return row_of_run(folders, run)
-    row = next((row for row in registry.read(folders) if row["sha256"] == sha256), None)
+    row = next((row for row in history.read(folders) if row["sha256"] == sha256), None)
     if row is None:
-        row = {**dict.fromkeys(registry.COLUMNS, ""), "run": f"file-{sha256[:8]}", "source": UNKNOWN, "sha256": sha256}
+        row = {**dict.fromkeys(history.COLUMNS, ""), "run": f"file-{sha256[:8]}", "source": UNKNOWN, "sha256": sha256}
     if row["source"] not in (REAL, UNKNOWN):
         raise _other_data(row["run"], f"made from {row['source']} data")
     return row, path

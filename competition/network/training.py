@@ -15,7 +15,7 @@ from competition.network.device import Setup, feed, keras, prepare
 from competition.network.early_stopping import EarlyStopping, predict_logits
 from competition.network.member import Member, set_aside
 from competition.network.models import build_model
-from competition.runs.result import MemberResult
+from competition.runs.checkpoint import MemberResult
 
 ENOUGH_STEPS = 200  # of training: the small nets here read nine of ten digits by then
 

@@ -8,7 +8,7 @@ from competition.data.dataset import Dataset
 from competition.ensemble import scoring
 from competition.errors import CompetitionError
 from competition.report.html import LARGEST_GALLERY, gallery, render, worst_first
-from competition.runs import files, registry
+from competition.runs import files, history
 from competition.runs.folders import Folders
 from competition.runs.run import Run
 
@@ -36,7 +36,7 @@ def make_comparison(folders: Folders, first: Run, second: Run, dataset: Dataset)
         "comparison.html.j2",
         runs=pair,
         scores=[run.scores for run in pair],
-        parts=[registry.part_of(run.scores) for run in pair],
+        parts=[history.part_of(run.scores) for run in pair],
         manifests=[run.manifest for run in pair],
         seconds=[sum(run.manifest.get("seconds", {}).values()) for run in pair],
         result=scoring.paired(labels, *probabilities),

@@ -10,12 +10,12 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from competition.data.dataset import Dataset
+from competition.data.submission import check_submission
 from competition.ensemble import scoring
 from competition.ensemble.folds import members_of, plan_members
 from competition.errors import CompetitionError
-from competition.kaggle.submission import check_submission
 from competition.report import figures
-from competition.report.findings import (
+from competition.report.analysis import (
     errors_kept_out,
     errors_of,
     growth_of,
@@ -26,7 +26,7 @@ from competition.report.findings import (
     suspected_labels,
 )
 from competition.report.html import inline, png, render
-from competition.runs import files, registry
+from competition.runs import files, history
 from competition.runs.folders import Folders
 from competition.runs.run import Run, repeat_command
 
@@ -115,7 +115,7 @@ def make_report(folders: Folders, run: Run, dataset: Dataset) -> Path:
         train_rows=len(dataset.train),
         rounds=len(rounds),
         seconds=sum(run.manifest.get("seconds", {}).values()),
-        row=registry.find(folders, run) or {},
+        row=history.find(folders, run) or {},
         invalid=_invalid(run, dataset),
         plots=[(plot, Markup(figures.to_svg(plot.figure))) for plot in plots.values() if plot.section],
         sheet={name: inline(image) for name, image in sheets.items()},

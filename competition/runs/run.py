@@ -22,8 +22,8 @@ import numpy as np
 from competition.config import MNIST, RECIPES, Config
 from competition.errors import CompetitionError
 from competition.runs import files, schema
+from competition.runs.checkpoint import LARGEST, MemberResult, read_result, write_result
 from competition.runs.folders import Folders
-from competition.runs.result import LARGEST, MemberResult, read_result, write_result
 
 RENAMED = {"test_views": "tta"}  # settings of runs that older versions made
 REMOVED = {"teachers": 0}  # likewise, and the value by which all is as it is now

@@ -10,12 +10,14 @@ from competition.runs.folders import PACKAGE, ROOT
 
 
 def package_files() -> list[Path]:
-    """Code and templates of every room, sorted: what a kernel packs and a run's identity holds; no READMEs."""
+    """Code and templates that a run needs, sorted: what a kernel packs and a run's identity holds. No READMEs, no
+    studies: nothing of a run is computed there."""
     return sorted(
         path
         for path in PACKAGE.rglob("*")
         if path.is_file()
         and path.suffix != ".md"
+        and path.relative_to(PACKAGE).parts[0] != "studies"
         and not any(part == "__pycache__" or part.startswith(".") for part in path.relative_to(PACKAGE).parts)
     )
 

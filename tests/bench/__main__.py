@@ -220,7 +220,7 @@ def members():
 
 def on_a_cluster(workers):
     """Seconds of the members and of their training alone, a meter around a worker, and its peak memory in kB."""
-    from tests.ensemble.clusters import LocalCluster, Meter
+    from tests.execution.clusters import LocalCluster, Meter
 
     with tempfile.TemporaryDirectory() as folder, LocalCluster(Path(folder)) as cluster:
         meter = Meter()

@@ -10,7 +10,7 @@ from competition.ensemble.scoring import Group
 from competition.errors import CompetitionError
 from competition.pipeline import blend
 from competition.report.run_page import make_report
-from competition.runs import registry
+from competition.runs import history
 from competition.runs.run import list_runs
 from tests.finished_run import finished_run
 
@@ -33,7 +33,7 @@ def test_a_blend_averages_its_parents_and_is_a_run_of_its_own(two):
     scores, labels = made.read_json("scores.json"), digits.train.labels
     assert scores["out_of_fold"]["accuracy"] == scoring.accuracy(labels, arrays[2]["out_of_fold"][1])
     assert scores["true_accuracy"] == scoring.accuracy(digits.answers, arrays[2]["test"][1])
-    row = next(row for row in registry.read(folders) if row["run"] == made.name)
+    row = next(row for row in history.read(folders) if row["run"] == made.name)
     assert (row["recipe"], row["source"]) == ("blend", "sample")
     told = made.manifest["parents"]
     assert [(parent["run"], parent["sha256"]) for parent in told] == [

@@ -7,15 +7,15 @@ import pytest
 
 from competition.config import Config
 from competition.ensemble import scoring
-from competition.ensemble.answer import combine, score
+from competition.ensemble.averaging import combine, score
 from competition.ensemble.folds import plan_members
 from competition.ensemble.members import load_members, train_members
 from competition.errors import CompetitionError
 from competition.network import training
 from competition.network.device import Setup
 from competition.network.training import augmented_batches
+from competition.runs.checkpoint import MemberResult
 from competition.runs.folders import Folders
-from competition.runs.result import MemberResult
 from competition.runs.resuming import open_run
 
 SETTINGS = Config(folds=2, repeats=3)

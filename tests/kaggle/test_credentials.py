@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from competition.kaggle import cli, command
+from competition.kaggle import cli, client
 from tests.kaggle import world as kaggle_world
 from tests.kaggle.world import KEY, World, competition_zip
 from tests.processes import processes
@@ -54,11 +54,11 @@ def give(world: World, form: str) -> str:
 @pytest.mark.parametrize("form", ["username and key", "token", "access_token", "kaggle.json", "OAuth"])
 def test_every_form_of_credentials_is_taken(world: World, form):
     header = give(world, form)
-    assert cli.submissions() == []
+    assert client.submissions() == []
     assert world.server.requests[-1][2]["Authorization"] == header
-    assert cli.username() == "ann"
+    assert client.username() == "ann"
     world.monkeypatch.setenv("VERBOSE", "1")  # makes the command line print the headers of its requests
-    assert header not in command.run_kaggle("competitions", "submission-limits", "digit-recognizer")
+    assert header not in cli.run_kaggle("competitions", "submission-limits", "digit-recognizer")
 
 
 @slow

@@ -12,7 +12,7 @@ from collections import namedtuple
 
 import pytest
 
-from competition.kaggle import cli, command
+from competition.kaggle import cli, client
 from competition.runs.folders import ROOT
 from tests.kaggle import world as kaggle_world
 from tests.kaggle.world import World, competition_zip
@@ -59,7 +59,7 @@ def test_a_broken_download_goes_on_where_it_stopped(world: World):
 def test_a_download_that_hangs(world: World):
     world.server.zipped = competition_zip(world.monkeypatch)
     world.server.fail("GET", "hang")
-    world.monkeypatch.setattr(cli, "DOWNLOAD_TIMEOUT", 3)
+    world.monkeypatch.setattr(client, "DOWNLOAD_TIMEOUT", 3)
     code, said = world.run("data")
     assert (code, "Kaggle must answer in time. Received: no answer in 3 s" in said) == (1, True)
 
@@ -121,7 +121,7 @@ def test_a_busy_kaggle(world: World):
         (world.folders.input / name).unlink(missing_ok=True)
     world.server.fail("DownloadDataFiles", 500, "Internal error", times=9)
     world.fails("Kaggle must be able to answer. Received: Internal error", "data")
-    assert len(world.server.asked("DownloadDataFiles")) == 3 + 1 + len(command.PAUSES)
+    assert len(world.server.asked("DownloadDataFiles")) == 3 + 1 + len(cli.PAUSES)
 
 
 def test_no_credentials(world: World):

@@ -19,11 +19,11 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from competition.data.submission import check_submission
 from competition.errors import CompetitionError
 from competition.kaggle.kernel import pack, packed_package, unpack
 from competition.kaggle.notebook import execute
-from competition.kaggle.session import budget_of
-from competition.kaggle.submission import check_submission
+from competition.kaggle.time_limit import budget_of
 from competition.runs.folders import PACKAGE, ROOT, SAMPLE, Folders
 from competition.runs.run import find_run, list_runs
 from competition.runs.version import package_sha256

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from competition.errors import CompetitionError
-from competition.kaggle import command
+from competition.kaggle import cli
 from competition.kaggle.kernel_run import run_on_kaggle
 from competition.runs.folders import Folders
 from competition.runs.version import package_sha256
@@ -131,7 +131,7 @@ def test_outputs_that_are_not_this_versions(world: World, what):
 def test_an_output_that_answers_500_is_asked_for_again_and_then_said(world: World):
     """Kaggle's command line 2.2.4 took such an answer for the file: then what arrived is refused, as above."""
     world.server.kernel["files"] = ran(world)
-    world.server.fail("output", 500, times=len(command.PAUSES) + 1)
+    world.server.fail("output", 500, times=len(cli.PAUSES) + 1)
     said = refused(world)
     assert "Kaggle must be able to answer. Received: " in said and "Next: the same command" in said, said
     world.server.fail("output", 500)

@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from competition.kaggle import command, leaderboard
+from competition.kaggle import cli, leaderboard
 from tests.kaggle import world as kaggle_world
 from tests.kaggle.world import World
 
@@ -78,7 +78,7 @@ def test_a_kaggle_that_stays_busy_is_told_in_a_line(world: World):
     world.add_run()
     world.server.fail("CreateSubmission", 500, "Internal error", times=9)
     world.fails("Kaggle must be able to answer. Received: Internal error", "submit")
-    assert len(world.server.asked("CreateSubmission")) == 1 + len(command.PAUSES)
+    assert len(world.server.asked("CreateSubmission")) == 1 + len(cli.PAUSES)
 
 
 def test_a_submission_that_arrived_in_spite_of_a_500_is_not_sent_twice(world: World):
@@ -94,7 +94,7 @@ def test_a_submission_that_arrived_in_spite_of_a_500_is_not_sent_twice(world: Wo
 def test_a_server_that_hangs(world: World):
     world.add_run()
     world.server.fail("StartSubmissionUpload", "hang")
-    world.monkeypatch.setattr(command, "TIMEOUT", 4)
+    world.monkeypatch.setattr(cli, "TIMEOUT", 4)
     world.fails("Kaggle must answer in time. Received: no answer in 4 s", "submit")
 
 
@@ -111,7 +111,7 @@ def test_a_connection_cut_in_mid_upload_is_made_again(world: World):
 def test_a_connection_cut_in_every_upload(world: World):
     world.add_run()
     world.server.fail("PUT", "cut", times=99)
-    world.monkeypatch.setattr(command, "TIMEOUT", 5)
+    world.monkeypatch.setattr(cli, "TIMEOUT", 5)
     world.fails("Received: no answer in 5 s", "submit")
     assert not world.server.submissions
 

@@ -15,11 +15,11 @@ from competition.kaggle import provenance
 from competition.kaggle.kernel import pack
 from competition.network.device import Setup
 from competition.pipeline import blend
-from competition.runs import registry
+from competition.runs import history
 from competition.runs.folders import Folders
 from competition.runs.run import Run, list_runs
 from tests.conftest import write_csv
-from tests.ensemble.test_baselines import write_npz
+from tests.studies.test_baselines import write_npz
 
 SETUP = Setup("float32", False, 1)
 SMALL = {"epochs": 1, "folds": 2}
@@ -81,7 +81,7 @@ def test_training_carries_the_source(world, capsys):
     assert foreign.manifest["source"] == "mnist-keras"
     facts = foreign.member_facts().values()
     assert {fact["data_source"] for fact in facts} == {"mnist-keras"}
-    row = next(row for row in registry.read(folders) if row["run"] == foreign.name)
+    row = next(row for row in history.read(folders) if row["run"] == foreign.name)
     assert row["source"] == "mnist-keras" and row["true_accuracy"]
     refused(folders, "--run", foreign.name, capsys=capsys)
 
@@ -186,9 +186,9 @@ def test_a_kernel_neither_trains_on_it_nor_publishes_it(world, tmp_path, capsys)
     packed = pack(tmp_path / "kernel", "ann", "mlp", {}, "script")
     assert '\nSOURCE = "auto"\n' in (packed / "kernel.py").read_text()
     on_kaggle = dataclasses.replace(folders, working=tmp_path / "working")
-    registry.finish(on_kaggle, foreign, foreign.read_json("scores.json"), {})
+    history.finish(on_kaggle, foreign, foreign.read_json("scores.json"), {})
     assert not on_kaggle.published.exists()
-    registry.finish(on_kaggle, real, real.read_json("scores.json"), {})
+    history.finish(on_kaggle, real, real.read_json("scores.json"), {})
     assert on_kaggle.published.exists()
     refused(folders, "--run", foreign.name, capsys=capsys)  # as it comes home from Kaggle
 

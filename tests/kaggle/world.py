@@ -11,11 +11,11 @@ import pytest
 from competition.__main__ import main
 from competition.config import Config
 from competition.data import digits
-from competition.kaggle import command, kernel_run, leaderboard
-from competition.kaggle.submission import write_submission
-from competition.runs import registry
+from competition.data.submission import write_submission
+from competition.kaggle import cli, kernel_run, leaderboard
+from competition.runs import history
+from competition.runs.checkpoint import MemberResult
 from competition.runs.folders import Folders
-from competition.runs.result import MemberResult
 from competition.runs.run import Run, settings_of
 from competition.runs.version import package_sha256
 from tests.kaggle.server import KaggleServer
@@ -88,15 +88,15 @@ class World:
         }
         run.write_json("scores.json", scores)
         write_submission(run.submission, np.full(28_000, label))
-        registry.finish(folders, run, scores, {"members": 60.0})
+        history.finish(folders, run, scores, {"members": 60.0})
         return run
 
     def history(self) -> list[dict]:
-        return registry.read(self.folders)
+        return history.read(self.folders)
 
     def listed(self, run, ref=7, **more) -> dict:
         """A row of Kaggle's list that a run's bytes have."""
-        sha256 = registry.row_of(run, run.read_json("scores.json"))["sha256"]
+        sha256 = history.row_of(run, run.read_json("scores.json"))["sha256"]
         row = {"ref": ref, "date": "2026-01-02T03:04:05Z", "description": f"fast, sha256 {sha256[:8]}"}
         return {**row, "fileName": "submission.csv", "status": "COMPLETE", "publicScore": "0.99643", **more}
 
@@ -138,10 +138,10 @@ def world(tmp_path, monkeypatch, capfd):
     }  # fmt: skip
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(command, "PAUSES", (0.01, 0.01))
+    monkeypatch.setattr(cli, "PAUSES", (0.01, 0.01))
     for module in (leaderboard, kernel_run):
         monkeypatch.setattr(module, "POLL", 0.01)
     monkeypatch.setattr(leaderboard, "LISTED", 0)
-    monkeypatch.setattr(command, "_SAID", set())
+    monkeypatch.setattr(cli, "_SAID", set())
     yield made
     server.close()

@@ -62,7 +62,7 @@ os.environ["TF_ENABLE_ONEDNN_OPTS"] = "{wanted}"
 import tensorflow
 os.environ["TF_ENABLE_ONEDNN_OPTS"] = "{1 - int(wanted)}"
 {ASK}
-from competition.ensemble.engines import Processes
+from competition.execution.engines import Processes
 print({{ask(), *Processes(2).each(ask, range(4), print)}})
 """
     assert said(code) == [str({ON if wanted == "1" and device.ONEDNN else OFF})]

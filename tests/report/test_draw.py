@@ -24,8 +24,8 @@ from competition.data.pictures import read_picture
 from competition.ensemble.folds import member_settings
 from competition.errors import CompetitionError
 from competition.network.models import build_model
-from competition.report import draw
-from competition.report.reader import agreement
+from competition.report import draw_server
+from competition.report.draw_backend import agreement
 from competition.runs.folders import ROOT, Folders
 from competition.runs.run import list_runs
 from tests.data.drawn import FOUR, SEVEN, stroked
@@ -44,7 +44,7 @@ class Page:
     """A server for a run, and requests as its page makes them."""
 
     def __init__(self, folders, run):
-        self.server = draw.listen(0)
+        self.server = draw_server.listen(0)
         self.server.load(folders, run)
         self.port, self.folders, self.run = self.server.server_port, folders, run
         self.own = {"Host": f"127.0.0.1:{self.port}", "Origin": f"http://127.0.0.1:{self.port}"}
@@ -149,7 +149,7 @@ def test_any_page_of_the_web_is_refused(page):
 
 
 @pytest.mark.parametrize("headers, status", [
-    ({"Content_Length": str(draw.LARGEST + 1)}, 413), ({"Content_Length": "9" * 30}, 411), ({}, 411),
+    ({"Content_Length": str(draw_server.LARGEST + 1)}, 413), ({"Content_Length": "9" * 30}, 411), ({}, 411),
     ({"Content_Length": "-1"}, 411), ({"Content_Length": "²"}, 411), ({"Transfer_Encoding": "chunked"}, 411),
 ])  # fmt: skip
 def test_a_body_is_refused_before_it_is_read(page, headers, status):
@@ -203,14 +203,14 @@ def test_it_listens_on_this_computer_alone(page):
 def test_a_port_in_use_gets_the_next_free_one_or_an_error(capsys, monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as other:
         taken = other.getsockname()[1]
-        monkeypatch.setattr(draw, "PORT", taken)
-        with draw.listen() as server:
-            assert taken < server.server_port < taken + draw.PORTS_TRIED
+        monkeypatch.setattr(draw_server, "PORT", taken)
+        with draw_server.listen() as server:
+            assert taken < server.server_port < taken + draw_server.PORTS_TRIED
             assert f"Port {taken} is taken by another program: this is {server.server_port}." in capsys.readouterr().out
         with pytest.raises(CompetitionError, match=f"PORT={taken} must be free. Received: Address already in use"):
-            draw.listen(taken)
+            draw_server.listen(taken)
     with pytest.raises(CompetitionError, match="between 0 and 65535"):
-        draw.listen(70000)
+        draw_server.listen(70000)
 
 
 def test_without_a_run_one_line_says_which_command_makes_one(command, tmp_path):
@@ -237,7 +237,7 @@ def test_a_browser_is_opened_where_somebody_sees_it(monkeypatch, platform, envir
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(sys, "platform", platform)
-    assert draw._screen() == opened
+    assert draw_server._screen() == opened
 
 
 @pytest.mark.slow

@@ -12,8 +12,8 @@ from competition import __main__
 from competition.data.dataset import load_dataset_of
 from competition.ensemble.folds import kept_out, plan_members
 from competition.errors import CompetitionError
+from competition.report.analysis import errors_kept_out, per_member
 from competition.report.comparison import make_comparison
-from competition.report.findings import errors_kept_out, per_member
 from competition.report.run_page import make_report, repeat_command
 from tests.conftest import needed
 from tests.finished_run import MISREAD, finished_run

@@ -8,9 +8,9 @@ import pytest
 
 from competition.config import Config
 from competition.errors import CompetitionError
-from competition.runs import files, registry, resuming
+from competition.runs import files, history, resuming
+from competition.runs.checkpoint import MEMBER_FILES, MemberResult
 from competition.runs.folders import Folders
-from competition.runs.result import MEMBER_FILES, MemberResult
 from competition.runs.run import find_run, list_runs
 
 RESULT = MemberResult(
@@ -40,7 +40,7 @@ def start(folders, identity=IDENTITY, **settings):
 
 def finish(folders, run, part=None, label=0):
     run.submission.write_text(f"ImageId,Label\n1,{label}\n")
-    registry.finish(folders, run, SCORES, {"members": 12.5, "data": 1}, part)
+    history.finish(folders, run, SCORES, {"members": 12.5, "data": 1}, part)
 
 
 def test_a_member_comes_back_as_it_was_stored(folders):
@@ -97,7 +97,7 @@ def test_finishing_writes_history_and_done(folders):
     run = start(folders)
     finish(folders, run)
     finish(folders, run)  # again, as after a kill: one row all the same
-    (row,) = registry.read(folders)
+    (row,) = history.read(folders)
     assert (row["run"], row["oof_accuracy"], row["predicted_low"]) == (run.name, "0.99123", "0.99100")
     assert row["hardware"] == "a, b" and row["seconds"] == "27"
     assert run.complete and json.loads((run.path / "done.json").read_text())["sha256"] == row["sha256"]
@@ -132,7 +132,7 @@ def test_the_newest_run_is_the_newest_by_whatever_clock_it_was_named(folders, ab
 def add_rows(folders, ready, name):
     ready.wait()
     for number in range(20):
-        registry.add(folders, {"run": f"{name}{number}"})
+        history.add(folders, {"run": f"{name}{number}"})
 
 
 def test_two_processes_that_write_history_at_once_lose_no_row(folders):
@@ -143,7 +143,7 @@ def test_two_processes_that_write_history_at_once_lose_no_row(folders):
         process.start()
     for process in processes:
         process.join(60)
-    assert sorted(row["run"] for row in registry.read(folders)) == sorted(f"{n}{i}" for n in "ab" for i in range(20))
+    assert sorted(row["run"] for row in history.read(folders)) == sorted(f"{n}{i}" for n in "ab" for i in range(20))
 
 
 def test_a_run_whose_time_ran_out_goes_on_and_stays_complete_meanwhile(folders, capsys):
@@ -161,12 +161,12 @@ def test_a_run_whose_time_ran_out_goes_on_and_stays_complete_meanwhile(folders, 
 def test_a_row_that_was_sent_stays_when_its_run_goes_on(folders):
     run = start(folders)
     finish(folders, run, ["repeat1-fold1"])
-    sent = registry.find(folders, run) | {"submission": "7", "submitted": "2026", "leaderboard": "0.99", "status": "x"}
-    registry.add(folders, sent)
+    sent = history.find(folders, run) | {"submission": "7", "submitted": "2026", "leaderboard": "0.99", "status": "x"}
+    history.add(folders, sent)
     finish(folders, run, ["repeat1-fold1"])  # the same bytes
-    assert registry.read(folders) == [sent | {"seconds": "27"}]
+    assert history.read(folders) == [sent | {"seconds": "27"}]
     finish(folders, run, label=1)
-    new, old = registry.read(folders)
+    new, old = history.read(folders)
     assert old == sent | {"run": f"{run.name}-{sent['sha256'][:8]}", "seconds": "27"}
     assert new["run"] == run.name and new["submission"] == new["leaderboard"] == "" and new["sha256"] != old["sha256"]
 
@@ -174,8 +174,8 @@ def test_a_row_that_was_sent_stays_when_its_run_goes_on(folders):
 def test_recording_copies_the_row_with_a_remark(folders):
     run = start(folders)
     finish(folders, run)
-    registry.record(folders, None, "first")
-    registry.record(folders, run.name, 'second, "quoted"')
+    history.record(folders, None, "first")
+    history.record(folders, run.name, 'second, "quoted"')
     lines = folders.record.read_text().splitlines()
     assert len(lines) == 2 and lines[0].endswith(",remark") and lines[1].endswith(',"second, ""quoted"""')
 

@@ -58,9 +58,9 @@ from sklearn.metrics import classification_report, confusion_matrix
 from competition import pipeline
 from competition.config import choose_config
 from competition.data.dataset import load_dataset
+from competition.data.submission import check_submission
 from competition.ensemble import folds, scoring
-from competition.ensemble.engines import Processes
-from competition.kaggle.submission import check_submission
+from competition.execution.engines import Processes
 from competition.network.augmentation import Augmenter
 from competition.network.device import choose_setup, prepare
 from competition.network.models import ARCHITECTURES, after_the_stem, build_model

@@ -4,9 +4,9 @@ import re
 
 import pytest
 
-from competition.ensemble.study_statistics import MEASURES, VARIANTS
-from competition.report.study_page import make_study_page
 from competition.runs import files
+from competition.studies.page import make_study_page
+from competition.studies.statistics import MEASURES, VARIANTS
 from tests.report.test_browser import CONTRAST, WIDTHS, opened
 
 LONG = "architecture=fine,pooled, label_smoothing=0.05, width=0.5, epochs=14, rotation=15, shear=10"

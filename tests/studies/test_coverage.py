@@ -7,13 +7,13 @@ import pytest
 
 from competition import pipeline
 from competition.data.digits import read_digits
-from competition.ensemble import coverage, coverage_pool, coverage_whole
-from competition.ensemble.coverage_pool import plan_pool
 from competition.errors import CompetitionError
 from competition.network.device import choose_setup
+from competition.runs.checkpoint import MemberResult
 from competition.runs.folders import Folders
-from competition.runs.result import MemberResult
 from competition.runs.run import list_runs
+from competition.studies import coverage, coverage_recombined, coverage_whole
+from competition.studies.coverage_recombined import plan_pool
 
 LABELS = np.random.default_rng(0).integers(10, size=1200)
 
@@ -37,13 +37,13 @@ def test_a_member_of_the_pool_is_asked_about_all_that_it_has_not_seen():
         assert sorted([*member.train_rows, *member.out_of_fold_rows]) == list(range(1200))
 
 
-@pytest.mark.parametrize("case", coverage_pool.CASES)
+@pytest.mark.parametrize("case", coverage_recombined.CASES)
 def test_a_draw_judges_each_row_by_members_that_never_saw_it(case):
     blocks, pool = plan_pool(LABELS, 7)
     wrong = np.random.default_rng(1).choice(1200, 60, replace=False)
     results = planted(pool, wrong)
     for tested in combinations(range(6), 2):
-        row = coverage_pool._draw(case, 7, tested, blocks, pool, results, LABELS)
+        row = coverage_recombined._draw(case, 7, tested, blocks, pool, results, LABELS)
         test = np.concatenate([blocks[block] for block in tested])
         assert row["reached"] == pytest.approx(1 - np.isin(test, wrong).mean(), abs=1e-6)
         assert row["predicted"] == pytest.approx(row["out_of_fold"], abs=1e-6)  # members that agree promise no gain
@@ -62,8 +62,8 @@ def test_no_draw_asks_a_member_that_learned_from_its_test_rows():
     }
     for tested in combinations(range(6), 2):
         kept = {name: r for name, r in results.items() if not any(name in poisoned[block] for block in tested)}
-        for case in coverage_pool.CASES:
-            coverage_pool._draw(case, 7, tested, blocks, pool, kept, LABELS)  # a KeyError if it asked another
+        for case in coverage_recombined.CASES:
+            coverage_recombined._draw(case, 7, tested, blocks, pool, kept, LABELS)  # a KeyError if it asked another
 
 
 def test_the_table_by_hand():

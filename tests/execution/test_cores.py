@@ -4,8 +4,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from competition.ensemble import cores
-from competition.ensemble.cores import PROCESS, divide, memory
+from competition.execution import cores
+from competition.execution.cores import PROCESS, divide, memory
 
 GB = 1_000_000_000
 

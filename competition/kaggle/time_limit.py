@@ -1,6 +1,6 @@
 """What a session on Kaggle's machines is given: hours."""
 
-from competition.ensemble.budget import Budget
+from competition.execution.budget import Budget
 from competition.runs.folders import Folders
 
 HOURS = {"CPU": 12, "GPU": 9}  # after which Kaggle ends a session, whatever it has written

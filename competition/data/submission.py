@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from competition.data.facts import TEST_ROWS
+from competition.data.constants import TEST_ROWS
 from competition.errors import CompetitionError, one_line
 from competition.runs import files
 

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
+from competition.data.submission import check_submission, write_submission
 from competition.errors import CompetitionError
-from competition.kaggle.submission import check_submission, write_submission
 
 GOOD = "ImageId,Label\n1,7\n2,0\n3,9\n"
 

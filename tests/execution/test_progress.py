@@ -11,8 +11,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from competition.ensemble import progress
-from competition.ensemble.progress import Progress
+from competition.execution import progress
+from competition.execution.progress import Progress
 
 FACTS = {"accuracy": 0.9876, "epochs": 3, "seconds": 30.0}
 

@@ -18,15 +18,15 @@ import numpy as np
 from competition.config import RECIPES
 from competition.data.dataset import Dataset
 from competition.ensemble import scoring
-from competition.ensemble.coverage_whole import ALL, row_of
-from competition.ensemble.engines import Engine
 from competition.ensemble.folds import exchangeable, repeated_folds, seen_by
-from competition.ensemble.study_members import train_plans
 from competition.errors import CompetitionError
+from competition.execution.engines import Engine
 from competition.network.device import Setup
 from competition.network.member import Member, seed_of
+from competition.runs.checkpoint import MemberResult
 from competition.runs.folders import Folders
-from competition.runs.result import MemberResult
+from competition.studies.coverage_whole import ALL, row_of
+from competition.studies.members import train_plans
 
 BLOCKS, TESTED = 6, 2
 KINDS = ("pooled", "normalized")

@@ -3,7 +3,6 @@
 import math
 import time
 from collections import defaultdict
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,11 +12,13 @@ from competition.data.dataset import Dataset, load_dataset, mnist_at_hand
 from competition.data.digits import Digits, content_hash
 from competition.ensemble.folds import plan_members
 from competition.ensemble.manifest import manifest_of
-from competition.ensemble.members import Trainer, choose_engine
+from competition.ensemble.members import Trainer
 from competition.errors import CompetitionError
+from competition.execution.engines import choose_engine
 from competition.network.device import Setup, choose_setup
 from competition.network.models import build_model
-from competition.runs import files, registry
+from competition.pipeline import train
+from competition.runs import files, history
 from competition.runs.folders import Folders
 from competition.runs.resuming import fits
 from competition.runs.run import Run, list_runs
@@ -67,7 +68,6 @@ HEADER = (
 def write_table(
     folders: Folders,
     settings: dict,
-    train: Callable[..., Run],
     source: str = "auto",
     jobs: int | None = None,
     reference: bool = False,
@@ -77,7 +77,6 @@ def write_table(
 
     Args:
         settings: fields of Config that differ from the recipes'; None leaves the recipe's.
-        train: `pipeline.train`.
         source: of MNIST: `mnist-keras`, which Keras may download, `mnist-csv`, or `auto`, what is at hand.
         jobs: how many members train at once; None takes what suits the machine.
         reference: also train the reference recipe, which takes hours; one that was trained before is in the table.
@@ -163,7 +162,7 @@ def _reference(place: Folders, setup: Setup, dataset: Dataset, jobs: int | None)
     claim = "0.99757 on the leaderboard"
     config = choose_config(REFERENCE.recipe, dataset.source, {})
     if run := _found(place, config, dataset, setup) or _found(place, config, dataset, setup, part=True):
-        part = registry.part_of(run.scores)
+        part = history.part_of(run.scores)
         took = _spent(run) + f", {part}" * bool(part)
         return _line(REFERENCE.recipe, took, claim, folds=_cell([run]), predicted=_predicted(run))
     engine = choose_engine(jobs)

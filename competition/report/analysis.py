@@ -10,8 +10,8 @@ import numpy as np
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
 from competition.config import Config
+from competition.data.constants import REAL
 from competition.data.dataset import Dataset
-from competition.data.facts import REAL
 from competition.ensemble import scoring
 from competition.ensemble.folds import Member, exchangeable, kept_out
 from competition.network.augmentation import Augmenter

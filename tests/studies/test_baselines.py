@@ -10,14 +10,14 @@ from competition import config as recipes
 from competition import pipeline
 from competition.config import BASELINES, RECIPES, REFERENCE, Config, choose_config
 from competition.data.dataset import load_dataset, mnist_at_hand
-from competition.ensemble import baselines
-from competition.ensemble.baselines import Claim
 from competition.errors import CompetitionError
 from competition.network.device import choose_setup, prepare
 from competition.network.models import build_model
 from competition.network.training import compiled_model
 from competition.runs.folders import Folders
 from competition.runs.run import list_runs
+from competition.studies import baselines
+from competition.studies.baselines import Claim
 
 
 def write_npz(path, sample, **changes):

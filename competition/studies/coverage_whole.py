@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -11,10 +10,12 @@ import numpy as np
 import pandas as pd
 
 from competition.config import choose_config
+from competition.data.constants import TEST, TRAIN
 from competition.data.digits import Digits
-from competition.data.facts import TEST, TRAIN
 from competition.ensemble import scoring
+from competition.network.device import Setup
 from competition.network.member import seed_of, split_rows
+from competition.pipeline import blend, train
 from competition.runs import files
 from competition.runs.folders import Folders
 from competition.runs.run import Run
@@ -34,7 +35,7 @@ CASES = {
 }
 JUDGED_BY = (
     "network",
-    *(f"ensemble/{name}" for name in ("answer", "blend", "folds", "members", "scoring")),
+    *(f"ensemble/{name}" for name in ("averaging", "blend", "folds", "members", "scoring")),
 )  # its code
 COLUMNS = (
     "case", "kind", "train_rows", "test_rows", "seed", "out_of_fold", "predicted", "low", "high", "reached", "held",
@@ -47,8 +48,7 @@ def draw_whole(
     case: str,
     size: int,
     seed: int,
-    train: Callable[..., Run],
-    blend: Callable[..., Run],
+    setup: Setup,
     jobs: int | None = None,
 ) -> dict:
     """One whole competition: trained where it was not before, by this code.
@@ -58,7 +58,7 @@ def draw_whole(
         case: in CASES.
         size: how many of the rows it takes.
         seed: of the rows and of all that is trained.
-        train, blend: those of `pipeline`; `train` takes (folders, recipe, settings, jobs).
+        setup: how a process computes.
 
     Returns:
         A dict of COLUMNS.
@@ -80,7 +80,7 @@ def draw_whole(
     taught, asked = split_rows(digits.labels, rows, size // 3, seed_of(seed, 1))
     write_csv(its.input / f"{TRAIN}.gz", digits.images[taught], digits.labels[taught])
     write_csv(its.input / f"{TEST}.gz", digits.images[asked])
-    names = [train(its, RECIPE, plan, jobs).name for plan in plans]
+    names = [train(its, setup, RECIPE, plan, jobs=jobs).name for plan in plans]
     run = blend(its, names) if len(names) > 1 else Run(its.submissions / names[0])
     said = run.probabilities()[1][run.config.variant]
     row = row_of(case, "whole", len(taught), seed, run.scores["out_of_fold"]["accuracy"], run.scores["leaderboard"],

@@ -9,7 +9,7 @@ from competition.data.digits import Digits
 from competition.ensemble import scoring
 from competition.ensemble.folds import exchangeable, plan_members, seen_by
 from competition.ensemble.scoring import Group
-from competition.runs.result import MemberResult
+from competition.runs.checkpoint import MemberResult
 
 
 @dataclass(frozen=True)

@@ -12,16 +12,16 @@ from competition import __main__, pipeline
 from competition.config import RECIPES, Config
 from competition.data.dataset import Dataset, find_csvs
 from competition.data.digits import Digits, read_digits
-from competition.ensemble import study_members
-from competition.ensemble.engines import Processes
 from competition.ensemble.folds import choose_kept_out, kept_out
-from competition.ensemble.study import NOT_TRAINED, conduct, summary
-from competition.ensemble.study_settings import BASE, NULL, plan, read_settings, said_of, table_path, words_of
 from competition.errors import CompetitionError
+from competition.execution.engines import Processes
 from competition.network.device import Setup
 from competition.runs import files
+from competition.runs.checkpoint import MemberResult
 from competition.runs.folders import KEPT_OUT, ROOT, Folders
-from competition.runs.result import MemberResult
+from competition.studies import members
+from competition.studies.settings import BASE, NULL, plan, read_settings, said_of, table_path, words_of
+from competition.studies.study import NOT_TRAINED, conduct, summary
 from tests.ensemble.planted import row_facts, said
 
 QUICK = RECIPES["quick"]
@@ -250,7 +250,7 @@ def test_a_study_that_was_stopped_goes_on(study):
 
 def test_other_code_of_the_network_or_another_setup_trains_anew(study, monkeypatch):
     study("epochs=3")
-    monkeypatch.setattr(study_members, "code_sha256", lambda room: f"another {room}")
+    monkeypatch.setattr(members, "code_sha256", lambda room: f"another {room}")
     assert len(study("epochs=3")[1].trained) == 9
 
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from competition.ensemble.scoring import Z95
-from competition.ensemble.study_statistics import (
+from competition.network.calibration import temperature
+from competition.studies.statistics import (
     Difference,
     averages,
     calibrated,
@@ -17,7 +18,6 @@ from competition.ensemble.study_statistics import (
     verdict,
     widened,
 )
-from competition.network.calibration import temperature
 from tests.ensemble.planted import planted
 
 

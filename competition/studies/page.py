@@ -4,10 +4,11 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from competition.ensemble.study_statistics import MEASURES, TITLES, VARIANTS
 from competition.report import figures
 from competition.report.html import render
 from competition.runs import files
+from competition.runs.folders import PACKAGE
+from competition.studies.statistics import MEASURES, TITLES, VARIANTS
 
 
 def make_study_page(table: Path) -> Path:
@@ -30,6 +31,7 @@ def make_study_page(table: Path) -> Path:
     series = {TITLES[measure]: percents(measure) for measure in ("errors", "log_loss")}
     page = render(
         "study.html.j2",
+        PACKAGE / "studies" / "templates",
         name=table.stem,
         first=lines[0],
         null=learned[0],

@@ -1,7 +1,9 @@
 """Where members run on this machine: one after the other in this process, or side by side in several."""
 
+import importlib.util
 import os
 import signal
+import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures.process import BrokenProcessPool
@@ -11,9 +13,9 @@ from typing import Any, Protocol
 from joblib import Parallel, cpu_count, delayed
 from tqdm import tqdm
 
-from competition.ensemble.cores import PROCESS, divide, memory
-from competition.ensemble.messages import Tell, carried, end_with, undisturbed
 from competition.errors import CompetitionError
+from competition.execution.cores import PROCESS, divide, memory
+from competition.execution.interprocess import Tell, carried, end_with, undisturbed
 from competition.network.device import BACKEND, Setup, claim_gpu, gpus
 
 DEATHS = 3  # of worker processes with nothing finished in between, before the run gives up
@@ -106,6 +108,39 @@ class Processes:
                             "of it; finished members are kept."
                         ) from None
                     tqdm.write(f"A worker process ended early: what it trained starts again ({deaths} of {DEATHS}).")
+
+
+def choose_engine(jobs: int | None = None, scheduler: str | None = None, tensorboard: bool = False) -> Engine:
+    """Where members run.
+
+    Args:
+        jobs: how many processes on this machine; None takes what suits it.
+        scheduler: address of a Dask scheduler whose workers take the members instead.
+        tensorboard: whether they are to write TensorBoard logs, which they can on this machine alone.
+
+    Raises:
+        CompetitionError: `jobs` is below 1, there is no such scheduler, or no dask or tensorboard here.
+    """
+    if tensorboard and importlib.util.find_spec("tensorboard") is None:
+        raise CompetitionError(
+            f"TENSORBOARD=1 needs the package. Received: none. Next: {sys.executable} -m pip install tensorboard."
+        )
+    if tensorboard and scheduler:
+        raise CompetitionError(
+            "TENSORBOARD=1 logs what trains on this machine. Received: SCHEDULER= as well. Next: one without the other."
+        )
+    if scheduler is None:
+        if jobs is not None and jobs < 1:
+            raise CompetitionError(f"JOBS is 1 or more. Received: {jobs}. Next: `make train`, which chooses.")
+        return Processes(jobs)
+    if importlib.util.find_spec("distributed") is None:
+        raise CompetitionError(
+            "SCHEDULER= needs the package dask. Received: none. "
+            f"Next: {sys.executable} -m pip install 'dask[distributed]>=2025.1,<2027'."
+        )
+    from competition.execution.cluster import Cluster
+
+    return Cluster(scheduler)
 
 
 def _in_a_worker(parent: int, work: Work, number: int, member, tell: Tell) -> tuple[int, Any]:

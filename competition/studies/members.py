@@ -9,16 +9,16 @@ import numpy as np
 
 from competition.data.dataset import Dataset
 from competition.data.digits import Digits, content_hash
-from competition.ensemble.engines import Engine
 from competition.ensemble.members import Trainer
-from competition.ensemble.progress import Progress
-from competition.ensemble.study_settings import OWN
 from competition.errors import CompetitionError
+from competition.execution.engines import Engine
+from competition.execution.progress import Progress
 from competition.network.device import Setup, versions
 from competition.network.member import Member
 from competition.runs import files
-from competition.runs.result import MemberResult, read_result, write_result
+from competition.runs.checkpoint import MemberResult, read_result, write_result
 from competition.runs.version import code_sha256
+from competition.studies.settings import OWN
 
 
 def train_plans(

@@ -18,8 +18,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socketserver import TCPServer
 
 from competition.errors import CompetitionError
+from competition.report.draw_backend import NEAREST, Reader, shown
 from competition.report.html import render
-from competition.report.reader import NEAREST, Reader, shown
 from competition.runs.folders import Folders
 from competition.runs.run import Run, find_run
 

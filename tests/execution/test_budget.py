@@ -11,17 +11,18 @@ import pytest
 from competition import pipeline
 from competition.config import Config
 from competition.data.dataset import load_dataset_of
-from competition.ensemble import budget, scoring
-from competition.ensemble.budget import ENDING, Budget, Pace, next_members
+from competition.data.submission import check_submission
+from competition.ensemble import scoring
 from competition.ensemble.folds import exchangeable, plan_members
 from competition.ensemble.members import train_members
 from competition.ensemble.predict import probabilities_of
 from competition.errors import CompetitionError
+from competition.execution import budget
+from competition.execution.budget import ENDING, Budget, Pace, next_members
 from competition.kaggle import provenance
-from competition.kaggle.submission import check_submission
 from competition.network.device import Setup
 from competition.report.run_page import make_report
-from competition.runs import registry
+from competition.runs import history
 from competition.runs.folders import Folders
 from competition.runs.resuming import open_run
 from competition.runs.run import find_run
@@ -182,7 +183,7 @@ def test_a_run_whose_time_ran_out_is_complete_and_says_so(ended, few):
     folders, run = ended
     assert run.complete and not run.whole and run.part == ["repeat1-fold1"]
     check_submission(run.submission, 60)
-    scores, (row,) = run.read_json("scores.json"), registry.read(folders)
+    scores, (row,) = run.read_json("scores.json"), history.read(folders)
     out_of_fold = run.probabilities(600, 60)[0]
     judged = plan_members(run.config, few.labels)[0].out_of_fold_rows
     np.testing.assert_array_equal(scoring.judged(out_of_fold[0]), judged)
@@ -207,10 +208,10 @@ def test_it_may_be_sent_with_all_the_members_that_it_names(ended):
 @pytest.mark.slow
 def test_it_goes_on_and_ends_with_the_bytes_of_an_undisturbed_run(ended, tmp_path, monkeypatch):
     folders, run = ended
-    first, (row,) = run.submission.read_bytes(), registry.read(folders)
+    first, (row,) = run.submission.read_bytes(), history.read(folders)
     row |= {"submission": "1000", "submitted": "2026-01-02", "status": "COMPLETE", "leaderboard": "0.99"}
-    registry.add(folders, row)
-    assert train(folders, minutes=0.001) == run and registry.find(folders, run)["leaderboard"] == "0.99"  # none fits
+    history.add(folders, row)
+    assert train(folders, minutes=0.001) == run and history.find(folders, run)["leaderboard"] == "0.99"  # none fits
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(pipeline, "conclude", interrupt)
@@ -223,7 +224,7 @@ def test_it_goes_on_and_ends_with_the_bytes_of_an_undisturbed_run(ended, tmp_pat
     assert run.submission.read_bytes() == undisturbed.submission.read_bytes() != first
     arrays = [one.read_arrays("probabilities.npz") for one in (run, undisturbed)]
     assert all((arrays[0][name] == arrays[1][name]).all() for name in ("out_of_fold", "test"))
-    new, sent = registry.read(folders)
+    new, sent = history.read(folders)
     assert sent["run"] == f"{run.name}-{row['sha256'][:8]}" and sent["leaderboard"] == "0.99"
     assert (new["run"], new["recipe"], new["submission"]) == (run.name, "fast", "")
 

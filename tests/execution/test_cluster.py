@@ -19,7 +19,7 @@ from competition.errors import CompetitionError
 from competition.runs.folders import PACKAGE, ROOT, Folders
 from competition.runs.run import find_run
 from tests.conftest import needed, write_csv
-from tests.ensemble.clusters import PATIENCE, Echo, LocalCluster, Meter, free_port, until
+from tests.execution.clusters import PATIENCE, Echo, LocalCluster, Meter, free_port, until
 
 pytestmark = pytest.mark.slow
 SETTINGS = ("--folds", "4", "--epochs", "2", "--batch-size", "32", "--precision", "float32")
@@ -86,7 +86,7 @@ def cluster(tmp_path):
 @pytest.fixture
 def engine(cluster):
     """This process as the one that trains on the cluster, once a worker is there."""
-    from competition.ensemble.cluster import Cluster
+    from competition.execution.cluster import Cluster
 
     engines = []
 

@@ -13,10 +13,10 @@ from types import SimpleNamespace
 import pytest
 
 from competition.config import Config
-from competition.ensemble import engines
 from competition.ensemble.manifest import manifest_of
 from competition.ensemble.members import choose_engine, settle
 from competition.errors import CompetitionError
+from competition.execution import engines
 from competition.network import device
 from competition.network.device import Setup, claim_gpu, free_gpu
 from competition.runs.folders import ROOT, Folders

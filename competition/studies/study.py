@@ -13,15 +13,24 @@ No study sees the rows of `folds.kept_out`. What was trained is kept under a key
 again: neither by the same study, killed and started again, nor by another one with the same base.
 """
 
+from pathlib import Path
+
 import numpy as np
 
-from competition.config import Config
-from competition.data.dataset import Dataset
-from competition.ensemble.engines import Engine
+from competition.config import Config, choose_config
+from competition.data.dataset import Dataset, load_dataset
 from competition.ensemble.folds import kept_out
-from competition.ensemble.study_members import train_plans
-from competition.ensemble.study_settings import BASE, NULL, plan, said_of, words_of
-from competition.ensemble.study_statistics import (
+from competition.errors import CompetitionError
+from competition.execution.engines import Engine, choose_engine
+from competition.kaggle.download import fetch_missing
+from competition.network.device import Setup, choose_setup
+from competition.runs import files
+from competition.runs.folders import Folders
+from competition.runs.version import git_commit
+from competition.studies.members import train_plans
+from competition.studies.page import make_study_page
+from competition.studies.settings import BASE, NULL, THIRDS, plan, read_settings, said_of, table_path, words_of
+from competition.studies.statistics import (
     MEASURES,
     TITLES,
     Difference,
@@ -31,10 +40,6 @@ from competition.ensemble.study_statistics import (
     verdict,
     widened,
 )
-from competition.errors import CompetitionError
-from competition.network.device import Setup
-from competition.runs.folders import Folders
-from competition.runs.version import git_commit
 
 COLUMNS = (
     "setting", "variant", "members", "measure", "of_base", "of_setting", "difference", "low", "high", "percent",
@@ -42,6 +47,47 @@ COLUMNS = (
 )  # fmt: skip
 SPLITS = ("reversed thirds", "full folds")
 NOT_TRAINED = "did not train"
+
+
+def run_study(
+    folders: Folders,
+    base: str,
+    changes: str,
+    seeds: int = 2,
+    full: bool = False,
+    name: str | None = None,
+    source: str = "auto",
+    jobs: int | None = None,
+    scheduler: str | None = None,
+) -> Path:
+    """Tell which changes of a base are better, and what the comparison could not have seen; see the module's docstring.
+
+    Args:
+        base, changes: see `read_settings`; a base without a recipe starts from the one that suits the data.
+        seeds: how often all of it is trained, with folds and seeds of its own.
+        full: on the recipe's own folds in place of reversed thirds.
+        name: of the table and the page; None makes one of what is compared.
+
+    Returns:
+        The table, beside which the page lies.
+
+    Raises:
+        CompetitionError: the data or the settings cannot be used, another study is at work, or the base does not learn.
+    """
+    engine = choose_engine(jobs, scheduler)
+    fetch_missing(folders, source)
+    dataset = load_dataset(folders, source)
+    settings = read_settings(choose_config(None, dataset.source, {}), base, changes, seeds)
+    table = table_path(folders, name, base or settings[BASE].recipe, changes, full)
+    members = (len(settings) + 1) * seeds * settings[BASE].repeats * (settings[BASE].folds if full else THIRDS)
+    setup = engine.settle(choose_setup(threads=1), members)  # threads change bytes: what is kept stays comparable
+    count = f"{len(settings) - 1} change{'s' * (len(settings) > 2)}"
+    print(f"{count} of {words_of(settings[BASE])}, {setup.describe()},\n{engine.describe()}.")
+    lines = conduct(folders, setup, engine, dataset, settings, seeds, full)
+    files.write_table(table, COLUMNS, lines)
+    print(summary(lines))
+    print(f"\nTable                    {table}\nPage                     {make_study_page(table)}")
+    return table
 
 
 def conduct(
@@ -64,7 +110,7 @@ def conduct(
         A dict of COLUMNS for each setting but the base, variant, size of the average and measure. The first setting is
         the null: the base on the same folds from other seeds, which shows what chance alone does. Errors are counted in
         rows, log-loss and Brier score are means; `widened` is by how much an interval is wider than rows alone would
-        have it, see `study_statistics.widened`; seconds are those of a member's training.
+        have it, see `statistics.widened`; seconds are those of a member's training.
 
     Raises:
         CompetitionError: another study is at work in this folder, or the base does not learn.

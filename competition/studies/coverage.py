@@ -6,26 +6,46 @@ reached. Two kinds of draws:
 
 - *whole*: the pipeline itself trains on two CSV files, in the sample's size or on all rows, each draw on members of its
   own. The rows come from the same 42,000, so two draws share some.
-- *recombined*: hundreds, from members that are trained once; see `coverage_pool`.
+- *recombined*: hundreds, from members that are trained once; see `coverage_recombined`.
 """
 
 import math
-from collections.abc import Callable
 
 import pandas as pd
 
-from competition.data.dataset import Dataset
+from competition.data.dataset import Dataset, load_dataset
 from competition.ensemble import scoring
-from competition.ensemble.coverage_pool import draw_recombined
-from competition.ensemble.coverage_whole import CASES, COLUMNS, SAMPLE_ROWS, draw_whole
-from competition.ensemble.engines import Engine
 from competition.errors import CompetitionError
-from competition.network.device import Setup
+from competition.execution.engines import Engine, choose_engine
+from competition.kaggle.download import fetch_missing
+from competition.network.device import Setup, choose_setup
 from competition.runs import files
 from competition.runs.folders import Folders
-from competition.runs.run import Run
+from competition.studies.coverage_recombined import draw_recombined
+from competition.studies.coverage_whole import CASES, COLUMNS, SAMPLE_ROWS, draw_whole
 
 SMALL_DRAWS, LARGE_DRAWS, PARTITIONS = 10, 1, 3  # of each case in the sample's size, and of all rows; of the pool
+
+
+def run_coverage(folders: Folders, count: int | None = None, seed: int = 1000, jobs: int | None = None) -> str:
+    """Tell how often the predicted interval held in simulated competitions; see the module's docstring.
+
+    Args:
+        count: how many small ones; None: the full study, whose table is kept.
+        seed: of the first; the next one has the next.
+        jobs: how many members train at once; None takes what suits the machine.
+
+    Returns:
+        The summary, a table of text.
+
+    Raises:
+        CompetitionError: the data cannot be used, or `measure` refuses.
+    """
+    fetch_missing(folders)
+    dataset, engine, setup = load_dataset(folders), choose_engine(jobs), choose_setup(threads=1)
+
+    rows = measure(folders, setup, engine, dataset, count, seed)
+    return summary(rows)
 
 
 def measure(
@@ -35,15 +55,12 @@ def measure(
     dataset: Dataset,
     count: int | None,
     seed: int,
-    train: Callable[..., Run],
-    blend: Callable[..., Run],
 ) -> list[dict]:
     """Draw competitions and judge what was predicted of each; what was drawn before is kept.
 
     Args:
         count: so many whole draws in the sample's size, the cases in turn, and no others; None: the full study.
         seed: of the first draw.
-        train, blend: those of `pipeline`, see `draw_whole`.
 
     Returns:
         Dicts of COLUMNS; of the full study the table holds them too.
@@ -58,7 +75,7 @@ def measure(
         """The cases in turn, each draw of a seed of its own: two of the same rows would err alike."""
         cases = list(CASES)
         return [
-            draw_whole(folders, dataset.train, cases[i % len(cases)], size, seed + i, train, blend, engine.jobs)
+            draw_whole(folders, dataset.train, cases[i % len(cases)], size, seed + i, setup, engine.jobs)
             for i in range(draws)
         ]
 
