@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import get_type_hints
 
 from competition import commands
-from competition.config import MNIST, RECIPES, Config
+from competition.config import MNIST, RECIPES, Config, values_of
 from competition.data.constants import REAL
 from competition.errors import CompetitionError
 from competition.runs.folders import Folders
@@ -28,8 +28,13 @@ def parser() -> ArgumentParser:
     group = settings.add_argument_group("settings (default: the recipe's)")
     for name, kind in get_type_hints(Config).items():
         if name != "recipe":
-            said = Config.__pydantic_fields__[name].description
-            group.add_argument(f"--{name.replace('_', '-')}", type=kind, metavar=kind.__name__, help=said)
+            field = Config.__pydantic_fields__[name]
+            text = (
+                f"{field.description} ({values_of(name)}; `fast`: {field.default:.4g})"
+                if kind is not str
+                else (f"{field.description} ({values_of(name)}; `fast`: {field.default})")
+            )
+            group.add_argument(f"--{name.replace('_', '-')}", type=kind, metavar=kind.__name__, help=text)
     source = ArgumentParser(add_help=False)
     source.add_argument("--source", choices=("auto", REAL, "sample", *MNIST), default="auto", help="of the data")
     place = ArgumentParser(add_help=False)

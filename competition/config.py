@@ -4,33 +4,32 @@ How a process computes (threads, precision) changes bytes, too, but is the machi
 """
 
 from dataclasses import replace
-from typing import Annotated
+from typing import Any
 
 from pydantic import ConfigDict, Field, ValidationError, model_validator
 from pydantic.dataclasses import dataclass
 
 from competition.errors import CompetitionError
 
-MNIST = ("mnist-keras", "mnist-csv")  # sources of the public 70,000, which hold the answers: for the baselines alone
+MNIST = (
+    "mnist-keras",
+    "mnist-csv",
+)  # sources of the public 70,000, which hold the test labels: for the baselines alone
 PROTOCOL = ("folds", "repeats", "holdout")
 ARCHITECTURES = ("pooled", "fine", "normalized", "residual", "lenet", "shallow", "dense", "reference")  # in models.py
+PLAIN, TTA = 0, 1  # first axis of every array of predictions: of the images as they are, and by test-time augmentation
 
 
-def whole(low: int, high: int):
-    """The type of an int in that range, both bounds included."""
-    return Annotated[int, Field(ge=low, le=high, description=f"lies between {low} and {high}")]
+def number(default: int | float, low: int | float, high: int | float, description: str) -> Any:
+    """A setting that lies in a range, both bounds included."""
+    return Field(default, ge=low, le=high, description=description)
 
 
-def real(low: float, high: float):
-    """The type of a float in that range, both bounds included; an int becomes one."""
-    return Annotated[float, Field(ge=low, le=high, description=f"lies between {low} and {high}")]
-
-
-def one_of(*names: str, several: bool = False):
-    """The type of a str that is one of those names, or several of them by commas."""
+def choice(default: str, names: tuple[str, ...], description: str, several: bool = False) -> Any:
+    """A setting that is one of some names, or several of them separated by commas."""
     name = f"({'|'.join(names)})"
     pattern = f"^{name}(,{name})*$" if several else f"^{name}$"
-    return Annotated[str, Field(pattern=pattern, description=f"is one of {', '.join(names)}")]
+    return Field(default, pattern=pattern, description=description, json_schema_extra={"names": list(names)})
 
 
 @dataclass(frozen=True, config=ConfigDict(strict=True, extra="forbid"))
@@ -41,42 +40,52 @@ class Config:
         CompetitionError: a field is unknown, of the wrong type or outside its range.
     """
 
-    recipe: str = "fast"  # the name under which runs and records are listed
-    seed: whole(0, 2**31 - 1) = 0  # everything random follows from it
+    recipe: str = Field("fast", description="name under which runs and records are listed")
+    seed: int = number(0, 0, 2**31 - 1, "random seed of folds, weights, order and augmentation")
 
     # Validation
-    folds: whole(1, 100) = 6  # each row is predicted by the members that never saw its fold; 1: a random split instead
-    repeats: whole(1, 100) = 1  # new folds, or a new split, and new members each time
-    holdout: real(0.001, 0.9) = 1 / 7  # of the rows, which a random split (folds 1) keeps from its member, to ask about
-    stop_fraction: real(0.005, 0.5) = 0.03  # of a member's training rows, set aside to watch for the end
-    patience: whole(0, 10_000) = 5  # epochs in a row clearly worse there than the best before training stops; 0: never
+    folds: int = number(6, 1, 100, "stratified folds, a member for each; 1: random splits instead")
+    repeats: int = number(1, 1, 100, "rounds of cross-validation, each with new folds or splits and new members")
+    holdout: float = number(1 / 7, 0.001, 0.9, "with --folds 1: fraction of the rows that validate a member")
+    early_stopping_fraction: float = number(
+        0.03, 0.005, 0.5, "fraction of a member's training rows set aside for early stopping"
+    )
+    patience: int = number(
+        5, 0, 10_000, "epochs significantly worse than the best before training stops; 0: never, the last weights count"
+    )
 
     # Model
-    architecture: one_of(*ARCHITECTURES, several=True) = "pooled"  # several by commas: each repeat takes the next
-    width: real(0.125, 16) = 1.0  # factor on every layer's channels
-    dropout: real(0, 0.95) = 0.3  # of the last features, while training; of hidden ones too where a network says so
+    architecture: str = choice(
+        "pooled", ARCHITECTURES, "network of models.py; several by commas: the repeats take them in turn", several=True
+    )
+    width: float = number(1.0, 0.125, 16, "factor on every layer's channels")
+    dropout: float = number(0.3, 0, 0.95, "dropout rate before the logits, and in hidden layers that have dropout")
 
     # Training
-    epochs: whole(1, 10_000) = 19
-    batch_size: whole(1, 65_536) = 256  # images
-    optimizer: one_of("muon", "adam") = "muon"  # adam as Keras has it
-    learning_rate: real(1e-7, 10) = 6e-3  # at its peak
-    schedule: one_of("triangle", "exponential") = "triangle"  # linear up to the peak, down to 0; or from the peak down
-    warmup: real(0, 1) = 0.15  # triangle: fraction of the training that climbs to the peak
-    decay: real(0.01, 1) = 0.95  # exponential: factor on the learning rate after each epoch; 1 keeps it constant
-    label_smoothing: real(0, 0.9) = 0.1  # probability moved from the label to all ten digits
+    epochs: int = number(19, 1, 10_000, "passes over the training rows, at most")
+    batch_size: int = number(256, 1, 65_536, "images in a step of training")
+    optimizer: str = choice("muon", ("muon", "adam"), "optimizer of the weight matrices; adam: of all weights")
+    learning_rate: float = number(6e-3, 1e-7, 10, "learning rate at its peak")
+    schedule: str = choice(
+        "triangle", ("triangle", "exponential"), "linear to the peak and down to 0, or exponential decay from the peak"
+    )
+    warmup: float = number(0.15, 0, 1, "triangle: fraction of the training in which the learning rate rises")
+    decay: float = number(0.95, 0.01, 1, "exponential: factor on the learning rate after each epoch; 1: constant")
+    label_smoothing: float = number(0.1, 0, 0.9, "label smoothing, the probability spread over all ten digits")
 
     # Augmentation, uniform in the range, drawn anew in each epoch for every eight images, other eight each time
-    rotation: real(0, 180) = 12.0  # degrees, either way
-    scale: real(0, 0.9) = 0.10  # fraction, smaller or larger, each axis by itself
-    shift: real(0, 27) = 2.0  # pixels, either way, each axis by itself
-    shear: real(0, 45) = 8.0  # degrees, either way, each axis by itself
-    elastic: real(0, 1000) = 0.0  # strength of the elastic distortion (albumentations' alpha); 0 is off
-    grid: real(0, 5) = 0.0  # pixels, by which the inner corners of a 4×4 grid move, either way, each axis by itself
-    unmoved: real(0, 1) = 0.0  # share of the images that stay as they are
+    rotation: float = number(12.0, 0, 180, "augmentation: rotation, degrees either way")
+    scale: float = number(0.10, 0, 0.9, "augmentation: scale of each axis, fraction smaller or larger")
+    shift: float = number(2.0, 0, 27, "augmentation: shift along each axis, pixels either way")
+    shear: float = number(8.0, 0, 45, "augmentation: shear of each axis, degrees either way")
+    elastic: float = number(0.0, 0, 1000, "augmentation: alpha of albumentations' ElasticTransform; 0: none")
+    grid: float = number(0.0, 0, 5, "augmentation: shift of the inner corners of a 4×4 grid, pixels either way")
+    unmoved: float = number(0.0, 0, 1, "augmentation: fraction of the images that stay as they are")
 
     # Prediction
-    tta: real(0, 1) = 0.5  # test-time augmentation: the mean of eight views, moved by this part of those ranges; 0: off
+    tta: float = number(
+        0.5, 0, 1, "test-time augmentation: mean over eight transforms, each by this part of the ranges above; 0: none"
+    )
 
     @model_validator(mode="wrap")
     @classmethod
@@ -92,9 +101,9 @@ class Config:
         return replace(self, architecture=names[repeat % len(names)])
 
     @property
-    def variant(self) -> int:
-        """Which of two predictions is submitted: 0 of the images as they are, 1 averaged over their views."""
-        return int(self.tta > 0)
+    def submitted(self) -> int:
+        """Which of the two kinds of predictions is submitted and scored: TTA, or PLAIN where the recipe has none."""
+        return TTA if self.tta else PLAIN
 
     @property
     def members(self) -> int:
@@ -103,8 +112,8 @@ class Config:
 
 
 def _refusal(error: dict) -> CompetitionError:
-    """What pydantic complains of, in one line."""
-    name, received = (*error["loc"], "")[0], error["input"]  # of a name that is no text there is no place
+    """The first problem that pydantic found, in one line."""
+    name, received = (*error["loc"], "")[0], error["input"]  # no place where the name is no text
     field = Config.__pydantic_fields__.get(name)
     if field is None:
         return CompetitionError(
@@ -112,36 +121,44 @@ def _refusal(error: dict) -> CompetitionError:
         )
     if error["type"].endswith("_type"):
         return CompetitionError(f"{name} is of type {field.annotation.__name__}. Received: {received!r}.")
+    rule = values_of(name)
     following = field.default if field.annotation is str else "with a value in that range"
-    return CompetitionError(
-        f"{name} {field.description}. Received: {received!r}. Next: --{name.replace('_', '-')} {following}."
-    )
+    return CompetitionError(f"{name} {rule}. Received: {received!r}. Next: --{name.replace('_', '-')} {following}.")
+
+
+def values_of(name: str) -> str:
+    """Which values a setting takes, as a predicate: `lies between 0 and 1`."""
+    field = Config.__pydantic_fields__[name]
+    if field.annotation is str:
+        return f"is one of {', '.join((field.json_schema_extra or {}).get('names', RECIPES))}"
+    low, high = (next(getattr(m, bound) for m in field.metadata if hasattr(m, bound)) for bound in ("ge", "le"))
+    return f"lies between {low} and {high}"
 
 
 # Systems that others described, in their ways: one learning rate, Keras's Adam; and where nothing else is said below,
 # pictures as they are and the last weights. What the descriptions leave open is chosen to be quick.
-PLAIN = Config(
-    patience=0, stop_fraction=0.05, dropout=0, epochs=10, batch_size=64, optimizer="adam", learning_rate=1e-3,
+BASELINE = Config(
+    patience=0, early_stopping_fraction=0.05, dropout=0, epochs=10, batch_size=64, optimizer="adam", learning_rate=1e-3,
     label_smoothing=0, schedule="exponential", decay=1, rotation=0, scale=0, shift=0, shear=0, tta=0,
 )  # fmt: skip
-README_CNN = replace(PLAIN, recipe="readme-cnn", architecture="lenet", patience=3)
+README_CNN = replace(BASELINE, recipe="readme-cnn", architecture="lenet", patience=3)
 JITTER = {"rotation": 10, "scale": 0.1, "shift": 2.8}  # degrees, fraction, a tenth of the picture in pixels
 BASELINES = {
     baseline.recipe: baseline
     for baseline in (
         README_CNN,
         replace(README_CNN, recipe="dropout-cnn", dropout=0.5),
-        replace(PLAIN, recipe="kaggle-cnn", architecture="shallow", dropout=0.5, batch_size=32),
-        replace(PLAIN, recipe="mlp", architecture="dense", dropout=0.2, **JITTER),
-        replace(PLAIN, recipe="dense-10", architecture="dense"),
+        replace(BASELINE, recipe="kaggle-cnn", architecture="shallow", dropout=0.5, batch_size=32),
+        replace(BASELINE, recipe="mlp", architecture="dense", dropout=0.2, **JITTER),
+        replace(BASELINE, recipe="dense-10", architecture="dense"),
         # What most Kaggle notebooks do: two convolutions, dropout, ImageDataGenerator's ranges, a tenth held out
-        replace(PLAIN, recipe="notebook-cnn", architecture="lenet", dropout=0.5, epochs=30, holdout=0.1, **JITTER),
+        replace(BASELINE, recipe="notebook-cnn", architecture="lenet", dropout=0.5, epochs=30, holdout=0.1, **JITTER),
     )
 }
 # The best honest public recipe: 15 nets, each on a random 90 % of train.csv; 0.99757 on the leaderboard
 REFERENCE = replace(
-    PLAIN, recipe="reference", architecture="reference", dropout=0.4, folds=1, repeats=15, holdout=0.1,
-    stop_fraction=0.005, epochs=45, decay=0.95, **JITTER,
+    BASELINE, recipe="reference", architecture="reference", dropout=0.4, folds=1, repeats=15, holdout=0.1,
+    early_stopping_fraction=0.005, epochs=45, decay=0.95, **JITTER,
 )  # fmt: skip
 
 RECIPES = {
@@ -158,7 +175,7 @@ RECIPES = {
             epochs=20,
             batch_size=128,
             learning_rate=8e-3,
-            stop_fraction=0.05,
+            early_stopping_fraction=0.05,
         ),
         *BASELINES.values(),
         REFERENCE,

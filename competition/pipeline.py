@@ -7,11 +7,11 @@ from competition.config import choose_config
 from competition.data.dataset import Dataset, load_dataset, load_dataset_of
 from competition.data.submission import check_submission, write_submission
 from competition.ensemble import scoring
-from competition.ensemble.averaging import Answer, combine, score
+from competition.ensemble.averaging import Predictions, average_members, score
 from competition.ensemble.blend import blend as average
 from competition.ensemble.folds import check_rows
 from competition.ensemble.manifest import manifest_of
-from competition.ensemble.members import settle, train_members
+from competition.ensemble.members import fix_threads, train_members
 from competition.execution.engines import choose_engine
 from competition.kaggle.download import fetch_missing
 from competition.kaggle.time_limit import budget_of
@@ -63,7 +63,7 @@ def train(
     config = choose_config(recipe, dataset.source, settings or {})
     check_rows(config, dataset.train.labels)
     run = resuming.open_run(folders, config, manifest_of(config, dataset, setup), new)
-    setup = settle(run, config, setup, engine)
+    setup = fix_threads(run, config, setup, engine)
     clock.lap("data")
 
     count = f"{config.members} member{'s' * (config.members > 1)}"
@@ -73,24 +73,24 @@ def train(
     load_dataset_of(folders, run.manifest)  # a file that was replaced meanwhile is noticed before anything is said
     clock.lap("members")
 
-    conclude(folders, run, dataset, combine(config, dataset.train, members), members, config.members, clock)
+    conclude(folders, run, dataset, average_members(config, dataset.train, members), members, config.members, clock)
     illustrate(folders, run, dataset, save_h5)
     return run
 
 
 def conclude(
-    folders: Folders, run: Run, dataset: Dataset, answer: Answer, members: dict, planned: int, clock: "Clock"
+    folders: Folders, run: Run, dataset: Dataset, answer: Predictions, members: dict, planned: int, clock: "Clock"
 ) -> None:
     """Score an answer, write and check its submission, complete the run, and say all that."""
     scores = score(dataset.train.labels, answer, list(members.values()), planned)
     if dataset.answers is not None:
-        scores["true_accuracy"] = scoring.accuracy(dataset.answers, answer.test[answer.variant])
-        scores["true_log_loss"] = scoring.log_loss(dataset.answers, answer.test[answer.variant])
+        scores["true_accuracy"] = scoring.accuracy(dataset.answers, answer.test[answer.submitted])
+        scores["true_log_loss"] = scoring.log_loss(dataset.answers, answer.test[answer.submitted])
     run.withdraw()
     run.write_arrays("probabilities.npz", out_of_fold=answer.out_of_fold, test=answer.test)
     run.write_json("scores.json", scores)
-    write_submission(run.submission, answer.test[answer.variant].argmax(axis=1))
-    warnings = check_submission(run.submission, len(dataset.test), dataset.train.labels)
+    write_submission(run.submission_csv, answer.test[answer.submitted].argmax(axis=1))
+    warnings = check_submission(run.submission_csv, len(dataset.test), dataset.train.labels)
     clock.lap("submission")
     history.finish(folders, run, scores, clock.laps, list(members) if len(members) < planned else None)
     print(summary(folders, run, scores, warnings))
@@ -113,7 +113,7 @@ def summary(folders: Folders, run: Run, scores: dict, warnings: list[str]) -> st
     if "true_accuracy" in scores:
         lines.append(f"True accuracy            {scores['true_accuracy']:.5f}  (test labels, which no member saw)")
     lines += [f"Warning: {warning}" for warning in warnings]
-    lines += [f"Submission               {run.submission}"]
+    lines += [f"Submission               {run.submission_csv}"]
     newest = folders.submissions == Folders.find().submissions and run.path == find_run(folders).path
     submit = "make submit" + f" RUN={shlex.quote(str(run.path))}" * (not newest)  # else another run goes
     following = {"kaggle": submit, "sample": "bring the real data: see the banner above"}

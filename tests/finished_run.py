@@ -11,7 +11,7 @@ from competition.config import RECIPES
 from competition.data.dataset import load_dataset
 from competition.data.submission import write_submission
 from competition.ensemble import scoring
-from competition.ensemble.folds import plan_members, seen_by
+from competition.ensemble.folds import members_per_row, plan_members
 from competition.runs import history
 from competition.runs.checkpoint import MemberResult
 from competition.runs.folders import Folders
@@ -58,11 +58,11 @@ def finished_run(folder, name="20260101-000000-quick", misread=MISREAD, views=0.
         moved[:10] = _spread_over((digits.answers[:10] + i) % 10, np.full(10, 0.9, np.float32))
         facts = {"data_sha256": digits.train.sha256, "seed": member.seed, "accuracy": 0.99, "seconds": 1.0}
         facts |= {"epochs": 3, "kept_epoch": 2}
-        valid = both[:, member.out_of_fold_rows]
+        valid = both[:, member.val_rows]
         run.store_member(member.name, MemberResult(valid, np.stack([moved] * 2), [np.zeros(1)], epochs, facts))
-    both[:, seen_by(members, len(labels)) == 0] = np.nan
+    both[:, members_per_row(members, len(labels)) == 0] = np.nan
     run.write_arrays("probabilities.npz", out_of_fold=both, test=np.stack([test] * 2))
-    judged = scoring.judged(both[1])
+    judged = scoring.rows_predicted(both[1])
     labels, out_of_fold = labels[judged], out_of_fold[judged]
     accuracy = scoring.accuracy(labels, out_of_fold)
     low, high = scoring.wilson(round(accuracy * len(labels)), len(labels))
@@ -74,7 +74,7 @@ def finished_run(folder, name="20260101-000000-quick", misread=MISREAD, views=0.
         "true_accuracy": 1.0,
     }
     run.write_json("scores.json", scores)
-    write_submission(run.submission, test.argmax(1))
+    write_submission(run.submission_csv, test.argmax(1))
     names = [member.name for member in members]
     history.finish(folders, run, scores, {"members": 61.0}, names if len(names) < config.members else None)
     return folders, run, digits

@@ -147,7 +147,7 @@ class Bench:
         epoch = {"accuracy": 0.9, "loss": 0.3, "val_accuracy": 0.95, "val_loss": 0.2}
         self.facts = {"seed": 7, "accuracy": 0.75, "seconds": 1.5, "epochs": 1, "kept_epoch": 1, "data_sha256": "a"}
         self.run.store_member("m", MemberResult(even, even, [np.ones((2, 3), np.float32)], [epoch], self.facts))
-        self.run.submission.write_bytes(b"ImageId,Label\n1,7\n2,0\n3,9\n")
+        self.run.submission_csv.write_bytes(b"ImageId,Label\n1,7\n2,0\n3,9\n")
         history.add(self.folders, history.row_of(self.run, self.scores))
         self.member = self.run.path / "members" / "m"
         self.good = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
@@ -163,7 +163,7 @@ class Bench:
             "train.csv.gz": (damaged(gzip.compress(self.train_csv, mtime=0)), self.read_gzip),
             "zip": (damaged(self.zip), self.read_packed),
             "zip, its names": (st.lists(st.sampled_from(NAMES) | st.text(max_size=9), max_size=4), self.read_names),
-            "submission.csv": (damaged(self.run.submission.read_bytes()), self.read_submission),
+            "submission.csv": (damaged(self.run.submission_csv.read_bytes()), self.read_submission),
             "config.json": (altered(asdict(Config())), self.read_config),
             "manifest.json": (altered(self.manifest), self.read_manifest),
             "scores.json": (altered(self.scores), self.read_scores),
@@ -281,7 +281,7 @@ class Bench:
         self.put(self.member / "done.json", json.dumps(done).encode())
         result = self.run.load_member("m")
         if result is not None:
-            assert all(a.dtype == np.float32 and a.shape[::2] == (2, 10) for a in (result.out_of_fold, result.test))
+            assert all(a.dtype == np.float32 and a.shape[::2] == (2, 10) for a in (result.val_probs, result.test_probs))
             assert all(a.dtype.kind in "fiu" for a in result.weights) and len(result.history) == 1
             assert all(np.isfinite(float(value)) for value in result.history[0].values())
         return result is not None

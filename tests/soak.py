@@ -18,7 +18,7 @@ from competition.runs.folders import ROOT, SAMPLE, Folders
 from competition.runs.run import Run, list_runs
 from tests.conftest import write_csv
 
-SMALL = ("--folds", "3", "--epochs", "2", "--batch-size", "32", "--width", "0.25", "--stop-fraction", "0.1")
+SMALL = ("--folds", "3", "--epochs", "2", "--batch-size", "32", "--width", "0.25", "--early-stopping-fraction", "0.1")
 LONG = 1200  # seconds: a start that takes longer hangs
 
 
@@ -45,7 +45,7 @@ class Soak:
         started = time.monotonic()
         process = self.start(self.folder / "undisturbed", 1)
         assert process.wait(LONG) == 0, self.log.read_text()
-        return only_run(self.folder / "undisturbed").submission.read_bytes(), time.monotonic() - started
+        return only_run(self.folder / "undisturbed").submission_csv.read_bytes(), time.monotonic() - started
 
     def disturbed(self, submissions: Path, kills: int, seconds: float) -> bytes:
         """The submission of a run that is started and killed, at most so many times, until it ends."""
@@ -69,7 +69,7 @@ class Soak:
             assert kept.items() <= finished.items(), "a finished member was trained again"
             kept = finished
             if run.complete:
-                return run.submission.read_bytes()
+                return run.submission_csv.read_bytes()
 
 
 def only_run(submissions: Path) -> Run | None:

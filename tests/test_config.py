@@ -1,15 +1,14 @@
 import dataclasses
 import pickle
 import re
-from typing import get_args, get_type_hints
 
 import pytest
 
 from competition.config import RECIPES, Config, choose_config
 from competition.errors import CompetitionError
 
-TYPES = get_type_hints(Config, include_extras=True)
-RANGES = {name: get_args(kind)[1].metadata for name, kind in TYPES.items() if get_args(kind)[:1] in ((int,), (float,))}
+FIELDS = Config.__pydantic_fields__
+RANGES = {name: field.metadata for name, field in FIELDS.items() if field.annotation in (int, float)}
 
 
 def test_recipes_are_listed_under_their_own_names():
@@ -38,7 +37,7 @@ def test_every_number_has_a_range():
      ("rotation", "12"), ("rotation", 10**400), ("recipe", 3)],
 )  # fmt: skip
 def test_wrong_types_are_refused(name, value):
-    kind = get_type_hints(Config)[name].__name__
+    kind = FIELDS[name].annotation.__name__
     with pytest.raises(CompetitionError, match=rf"^{name} is of type {kind}\. Received: {value!r}\.$"):
         Config(**{name: value})
 

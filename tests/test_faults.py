@@ -27,7 +27,7 @@ from competition.runs.run import list_runs
 from tests.runs.test_run import IDENTITY, RESULT
 
 MANIFEST = {"identity": IDENTITY, "source": "kaggle", "hardware": "2 cores"}
-TINY = Config(folds=2, epochs=3, batch_size=32, width=0.25, stop_fraction=0.1, tta=0)
+TINY = Config(folds=2, epochs=3, batch_size=32, width=0.25, early_stopping_fraction=0.1, tta=0)
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ WRITES = {
     "config.json": lambda f, run: run.write_json("config.json", {"a": "x" * 99}),
     "probabilities.npz": lambda f, run: run.write_arrays("probabilities.npz", test=np.zeros(99)),
     "member": lambda f, run: run.store_member("m", RESULT),
-    "submission.csv": lambda f, run: write_submission(run.submission, np.zeros(99)),
+    "submission.csv": lambda f, run: write_submission(run.submission_csv, np.zeros(99)),
     "history.csv": lambda f, run: history.add(f, {"run": "x" * 99}),
     "report.html": lambda f, run: files.write(run.path / "report.html", "x" * 99),
 }
@@ -134,7 +134,7 @@ def test_a_run_is_one_processs_until_that_ends(folders):
     """The lock of a process that was killed is nobody's."""
     code = (
         "import sys; from pathlib import Path; from competition.runs import files\n"
-        "lock = files.claim(Path(sys.argv[1])); print(bool(lock), flush=True); sys.stdin.read()"
+        "lock = files.lock(Path(sys.argv[1])); print(bool(lock), flush=True); sys.stdin.read()"
     )
     run = start(folders)
     run.lock.close()
@@ -142,7 +142,7 @@ def test_a_run_is_one_processs_until_that_ends(folders):
         [sys.executable, "-c", code, run.path / ".lock"], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
     assert other.stdout.readline() == b"True\n"
-    with pytest.raises(CompetitionError, match=rf"at which process {other.pid} on .* is at work. Next: wait for it"):
+    with pytest.raises(CompetitionError, match=rf"which process {other.pid} on .* trains. Next: wait for it"):
         start(folders)
     assert resuming.open_run(folders, Config(), MANIFEST, new=True) != run
     other.kill()
@@ -174,7 +174,7 @@ def training(few, **settings):
 
 def test_a_member_that_does_not_fit_into_memory_is_said_and_not_raised(few):
     work, member = training(few, epochs=1)
-    member = replace(member, out_of_fold_rows=np.broadcast_to(np.int64(0), 10**13))  # petabytes of pictures
+    member = replace(member, val_rows=np.broadcast_to(np.int64(0), 10**13))  # petabytes of pictures
     name, error = work(member, lambda *_: None)
     assert name == member.name and isinstance(error, CompetitionError)
     assert "must fit into the memory. Received: Unable to allocate" in str(error) and "JOBS=1" in str(error)

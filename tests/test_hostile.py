@@ -34,7 +34,7 @@ def hostile(tmp_path):
     weights = build_model(RECIPES["quick"]).get_weights()
     for name in ("repeat1-fold1", "repeat1-fold2"):
         member = run.load_member(name)
-        run.store_member(name, MemberResult(member.out_of_fold, member.test, weights, member.history, member.facts))
+        run.store_member(name, MemberResult(member.val_probs, member.test_probs, weights, member.history, member.facts))
     return folders, run, digits
 
 

@@ -176,7 +176,7 @@ def test_data_that_was_replaced_meanwhile_is_noticed(train, folders, few, sample
     code, _, said = ended(process)
     assert code == 1 and said.startswith("Error: The run needs the train.csv that it was made from"), said
     (run,) = list_runs(Folders(folders, folders / "runs"))
-    assert not run.submission.exists() and not run.complete
+    assert not run.submission_csv.exists() and not run.complete
     path.write_bytes(original)
     code, out, said = ended(train("--jobs", "1"))
     assert code == 0 and "Going on with" in out and "\nmember " not in out and run.complete, said
@@ -225,7 +225,7 @@ def test_folders_with_spaces_quotes_and_umlauts_also_through_make(tmp_path, fold
     done = make("train", "JOBS=2", f"ARGS={shlex.join([*SMALL, '--input', str(odd)]).replace('$', '$$')}")
     assert done.returncode == 0, done.stderr
     (run,) = list_runs(Folders(project, project / "submissions"))
-    assert run.complete and f"Submission               {run.submission}" in done.stdout
+    assert run.complete and f"Submission               {run.submission_csv}" in done.stdout
     odd_run = run.path.rename(run.path.with_name("my 'best' run, ü"))
     done = make("report", f"RUN={odd_run.name}", f"ARGS={shlex.join(['--input', str(odd)])}")
     assert done.returncode == 0, done.stderr

@@ -48,7 +48,7 @@ def test_it_learns(trained, sample):
     _, run, _ = trained
     scores = run.read_json("scores.json")
     assert scores["out_of_fold"]["accuracy"] > 0.9
-    labels = [int(line.split(",")[1]) for line in run.submission.read_text().splitlines()[1:]]
+    labels = [int(line.split(",")[1]) for line in run.submission_csv.read_text().splitlines()[1:]]
     assert np.mean(labels == sample.labels[600:900]) > 0.9
 
 
@@ -57,7 +57,13 @@ def test_what_it_prints(trained):
     assert not done.stderr, done.stderr  # no start-up chatter
     assert len(re.findall(r"^member \d of 4 \(repeat\d-fold\d\): accuracy 0\.\d{4}", done.stdout, re.M)) == 4
     assert re.search(r"oneDNN (on|off),\n2 at once on \d threads? each \(as asked, .*\)\.$", done.stdout, re.M)
-    for words in ("Out-of-fold accuracy", "log-loss", "95 % interval", "Predicted leaderboard", str(run.submission)):
+    for words in (
+        "Out-of-fold accuracy",
+        "log-loss",
+        "95 % interval",
+        "Predicted leaderboard",
+        str(run.submission_csv),
+    ):
         assert words in done.stdout
 
 
@@ -67,7 +73,7 @@ def test_what_it_leaves(trained, few):
     members = {f"members/{name}/{file}" for name in NAMES for file in (*MEMBER_FILES, "done.json")}
     whole = {"config.json", "manifest.json", "probabilities.npz", "scores.json", "submission.csv", "done.json"}
     assert whole | members <= names and not any(name.endswith(".tmp") for name in names)
-    assert check_submission(run.submission, 300, few.labels) == []
+    assert check_submission(run.submission_csv, 300, few.labels) == []
     manifest = run.manifest
     assert manifest["source"] == "other" and manifest["identity"]["data"][0] == few.sha256
     assert manifest["identity"]["threads"] >= 1 and {"data", "members", "submission"} <= manifest["seconds"].keys()
@@ -86,8 +92,8 @@ def test_out_of_fold_is_the_mean_of_the_members_that_never_saw_a_row(trained, fe
     members = [run.load_member(name) for name in NAMES]
     said = np.zeros((2, 600, 10))
     for member, (_, valid) in zip(members, repeated_folds(few.labels, 2, 2, 0), strict=True):
-        said[:, valid] += member.out_of_fold / 2
-        wrong = member.out_of_fold[1].argmax(1) != few.labels[valid]
+        said[:, valid] += member.val_probs / 2
+        wrong = member.val_probs[1].argmax(1) != few.labels[valid]
         assert member.facts["accuracy"] == pytest.approx(1 - wrong.mean())
     np.testing.assert_allclose(arrays["out_of_fold"], said, atol=1e-6)
     np.testing.assert_allclose(arrays["test"], np.mean([member.test for member in members], axis=0), atol=1e-6)
@@ -97,14 +103,14 @@ def test_out_of_fold_is_the_mean_of_the_members_that_never_saw_a_row(trained, fe
 def test_resumed_without_two_of_its_members_it_ends_with_the_same_bytes(trained, command):
     """In one process now: where the work runs does not change the answer."""
     root, run, _ = trained
-    before = run.submission.read_bytes(), run.read_arrays("probabilities.npz")
+    before = run.submission_csv.read_bytes(), run.read_arrays("probabilities.npz")
     (run.path / "done.json").unlink()
     (run.path / "members/repeat1-fold2/weights.npz").write_bytes(b"damaged")
     (run.path / "members/repeat2-fold2/done.json").unlink()
     done = command("train", *SMALL, "--input", root / "input", "--submissions", root / "runs", "--jobs", "1")
     assert "Going on with" in done.stdout and "weights.npz is damaged: repeat1-fold2 is trained again" in done.stdout
     assert done.stdout.count("\nmember ") == 2 and run.complete
-    assert run.submission.read_bytes() == before[0]
+    assert run.submission_csv.read_bytes() == before[0]
     after = run.read_arrays("probabilities.npz")
     assert all((after[name] == before[1][name]).all() for name in after)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from competition.ensemble.members import choose_engine
+from competition.execution.engines import choose_engine
 from competition.network import device
 from competition.network.device import Setup
 from competition.runs.folders import ROOT, Folders
@@ -69,7 +69,7 @@ def test_the_machine_is_known_without_linux(mac, monkeypatch):
     finally:
         device._processor.cache_clear()
     engine = choose_engine()
-    assert engine.settle(Setup("float32", False, None), 6).threads >= 1 and engine.jobs >= 1
+    assert engine.allocate(Setup("float32", False, None), 6).threads >= 1 and engine.jobs >= 1
 
 
 def test_the_data_is_read_on_a_mac(mac, tmp_path):
@@ -92,7 +92,7 @@ def test_two_processes_on_a_mac_give_the_bytes_of_one_on_linux(mac, folders):
         assert (done.returncode, done.stderr) == (0, "") and "none (" not in done.stdout, done.stdout + done.stderr
     linux, mac = (find_run(Folders(folders, folders / name)) for name in ("linux", "mac"))
     assert mac.manifest["hardware"].endswith("cores Apple M2") and mac.manifest["identity"]["threads"] == 2
-    assert mac.submission.read_bytes() == linux.submission.read_bytes()
+    assert mac.submission_csv.read_bytes() == linux.submission_csv.read_bytes()
     assert all(np.array_equal(*pair) for pair in zip(mac.probabilities(), linux.probabilities(), strict=True))
 
 

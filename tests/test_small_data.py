@@ -62,7 +62,7 @@ def end(root, images, labels, test, settings, capsys):
     said = capsys.readouterr()
     assert run.complete and not said.err, said.err
     assert "; the run itself is complete" not in said.out, said.out
-    check_submission(run.submission, len(test))
+    check_submission(run.submission_csv, len(test))
     assert (run.path / "report.html").stat().st_size and (run.path / "model.keras").stat().st_size
     return run
 

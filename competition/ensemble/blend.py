@@ -7,7 +7,7 @@ import numpy as np
 from competition.config import Config
 from competition.data.dataset import Dataset
 from competition.ensemble import scoring
-from competition.ensemble.averaging import Answer, combine
+from competition.ensemble.averaging import Predictions, average_members
 from competition.ensemble.folds import member_settings, members_of, plan_members
 from competition.ensemble.members import load_members
 from competition.errors import CompetitionError
@@ -28,7 +28,7 @@ class Blend:
 
     config: Config
     manifest: dict
-    answer: Answer
+    answer: Predictions
     results: dict[str, MemberResult]
 
 
@@ -47,16 +47,18 @@ def blend(parents: list[Run], dataset: Dataset) -> Blend:
     """
     _check(parents)
     results = [_members(parent, dataset) for parent in parents]
-    answers = [combine(parent.config, dataset.train, members) for parent, members in zip(parents, results, strict=True)]
+    answers = [
+        average_members(parent.config, dataset.train, members) for parent, members in zip(parents, results, strict=True)
+    ]
     tta = max(parent.config.tta for parent in parents)  # where one has no views, both its variants are the same
     config = replace(parents[0].config, recipe="blend", tta=tta, folds=1, repeats=len(parents))
-    answer = Answer(
+    answer = Predictions(
         out_of_fold=np.mean([answer.out_of_fold for answer in answers], axis=0, dtype=np.float64).astype(np.float32),
         test=np.mean([answer.test for answer in answers], axis=0, dtype=np.float64).astype(np.float32),
-        variant=config.variant,
+        submitted=config.submitted,
         groups=[replace(group, share=group.share / len(answers)) for answer in answers for group in answer.groups],
     )
-    if not len(scoring.judged(answer.out_of_fold[0])):
+    if not len(scoring.rows_predicted(answer.out_of_fold[0])):
         raise _refusal("runs that were asked about other rows each", "runs that were trained with folds")
     together = zip(parents, results, strict=True)
     named = {f"{parent.name}/{name}": result for parent, members in together for name, result in members.items()}

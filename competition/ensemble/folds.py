@@ -40,17 +40,17 @@ def check_rows(config: Config, labels) -> None:
         )
 
 
-def seen_by(members: list[Member], rows: int = 0) -> np.ndarray:
+def members_per_row(members: list[Member], rows: int = 0) -> np.ndarray:
     """How many members are asked about each of the rows, int array: the repeats, but with random splits any number."""
-    return np.bincount(np.concatenate([member.out_of_fold_rows for member in members]), minlength=rows)
+    return np.bincount(np.concatenate([member.val_rows for member in members]), minlength=rows)
 
 
-def mean_seen_by(counts) -> float:
+def mean_members_per_row(counts) -> float:
     """The mean of those counts that are not 0; the harmonic one, as the gain from averaging goes with 1 / count."""
     return float(1 / np.mean(1 / counts[counts > 0]))
 
 
-def exchangeable(config: Config, members: list[Member], said) -> list[Group]:
+def exchangeable_groups(config: Config, members: list[Member], said) -> list[Group]:
     """What the submission averages, in groups whose parts differ by chance alone.
 
     Repeats are a group each, as they may be of several kinds. Random splits are one group.
@@ -60,13 +60,13 @@ def exchangeable(config: Config, members: list[Member], said) -> list[Group]:
         said: float array (members, n, 10), what each of them says of some rows.
     """
     if config.folds == 1:
-        return [Group(1.0, mean_seen_by(seen_by(members)), said)]
+        return [Group(1.0, mean_members_per_row(members_per_row(members)), said)]
     repeats = np.array([member.name.split("-")[0] for member in members])
-    asked, groups = seen_by(members), []
+    asked, groups = members_per_row(members), []
     for repeat in dict.fromkeys(repeats):
         own = repeats == repeat
         share = np.mean(own)
-        rows = np.concatenate([member.out_of_fold_rows for member, its in zip(members, own, strict=True) if its])
+        rows = np.concatenate([member.val_rows for member, its in zip(members, own, strict=True) if its])
         # Of an out-of-fold prediction's variance, what this repeat's members bring: 1 / repeats² where all are there.
         brought = np.sum(1 / asked[rows] ** 2) / np.sum(asked > 0)
         groups.append(Group(float(share), float(share**2 / brought), said[own]))

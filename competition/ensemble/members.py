@@ -73,7 +73,7 @@ class Trainer:
                 raise CompetitionError(f"data of content {found[:12]} in place of {digits.sha256[:12]}")
 
 
-def settle(run: Run, config: Config, setup: Setup, engine: Engine) -> Setup:
+def fix_threads(run: Run, config: Config, setup: Setup, engine: Engine) -> Setup:
     """How each member of a run computes: with the threads of those before it, for on others it has other bytes.
 
     The first start chooses them by the whole plan, unless they are asked for, and the manifest keeps them: a run goes
@@ -81,7 +81,7 @@ def settle(run: Run, config: Config, setup: Setup, engine: Engine) -> Setup:
     """
     manifest = run.manifest
     threads = manifest["identity"].get("threads")
-    setup = engine.settle(replace(setup, threads=threads if type(threads) is int else None), config.members)
+    setup = engine.allocate(replace(setup, threads=threads if type(threads) is int else None), config.members)
     manifest["identity"]["threads"] = setup.threads
     run.write_json("manifest.json", manifest)
     return setup
@@ -155,8 +155,8 @@ def load_members(run: Run, members: list[Member], test_rows: int) -> dict[str, M
         result = results[member.name] = run.load_member(member.name)
         if result is None:
             continue
-        rows = result.out_of_fold.shape[1], result.test.shape[1]
-        if result.facts.get("seed") not in member.seeds or rows != (len(member.out_of_fold_rows), test_rows):
+        rows = result.val_probs.shape[1], result.test_probs.shape[1]
+        if result.facts.get("seed") not in member.seeds or rows != (len(member.val_rows), test_rows):
             print(f"{member.name} of {run.path} is of another plan: it does not count.")
             results[member.name] = None
     return results
@@ -167,6 +167,6 @@ def _accuracy_so_far(members, results) -> float:
     for member in members:
         result = results[member.name]
         if result is not None:
-            right += result.facts["accuracy"] * len(member.out_of_fold_rows)
-            rows += len(member.out_of_fold_rows)
+            right += result.facts["accuracy"] * len(member.val_rows)
+            rows += len(member.val_rows)
     return right / rows

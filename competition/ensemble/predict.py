@@ -11,11 +11,11 @@ from competition.data.digits import read_digits
 from competition.data.pictures import read_picture
 from competition.ensemble.folds import member_settings, members_of
 from competition.ensemble.neighbours import RARE, Neighbours
-from competition.ensemble.scoring import judged
+from competition.ensemble.scoring import rows_predicted
 from competition.errors import CompetitionError, one_line
-from competition.network.augmentation import tta_views
+from competition.network.augmentation import tta_transforms
 from competition.network.device import PRECISIONS, Setup, choose_setup, prepare
-from competition.network.models import SideBySide, build_model
+from competition.network.models import StackedNetworks, build_model
 from competition.network.saved_model import read_model, write_model
 from competition.network.training import predict_probabilities
 from competition.runs.folders import Folders
@@ -117,7 +117,7 @@ def _asked(run: Run) -> list[tuple[Run, list[str]]]:
     return asked or [(run, list(members_of(run)))]
 
 
-def _side_by_side(run: Run, names: list[str]) -> tuple[SideBySide, list]:
+def _side_by_side(run: Run, names: list[str]) -> tuple[StackedNetworks, list]:
     """Those members of one run, as one network, and the views that they are asked about."""
     precision = run.manifest["identity"]["precision"]
     if precision not in PRECISIONS:
@@ -125,10 +125,10 @@ def _side_by_side(run: Run, names: list[str]) -> tuple[SideBySide, list]:
             f"{run.path}/manifest.json must name a precision. Received: {precision}. Next: `make train NEW=1`."
         )
     prepare(choose_setup(precision), seed=0)
-    return SideBySide([load_model(run, name) for name in names]), tta_views(run.config) or [np.asarray]
+    return StackedNetworks([load_model(run, name) for name in names]), tta_transforms(run.config) or [np.asarray]
 
 
-def _ask(network: SideBySide, views: list, images) -> np.ndarray:
+def _ask(network: StackedNetworks, views: list, images) -> np.ndarray:
     """Float32 array (members, n, 10): the mean over the views, all of which go through the network at once."""
     said = []
     for start in range(0, len(images), TOGETHER):
@@ -202,8 +202,8 @@ def unlike_training(folders: Folders, run: Run, images) -> np.ndarray:
 
 def doubt_limit(run: Run) -> float:
     """The probability that all but RARE of the out-of-fold labels exceeded."""
-    out_of_fold = run.probabilities()[0][run.config.variant]
-    return float(np.quantile(out_of_fold[judged(out_of_fold)].max(axis=1), RARE))
+    out_of_fold = run.probabilities()[0][run.config.submitted]
+    return float(np.quantile(out_of_fold[rows_predicted(out_of_fold)].max(axis=1), RARE))
 
 
 def _slice_score(run: Run, name: str) -> tuple[float, float]:

@@ -1,7 +1,7 @@
 """Pure functions of labels and probabilities: how good, how sure, how much better.
 
 Throughout, `labels` is an int64 array of shape (n,) with values 0…9 and `probabilities` a float array of
-shape (n, 10) whose rows sum to 1; `judged` alone takes rows of NaN.
+shape (n, 10) whose rows sum to 1; `rows_predicted` alone takes rows of NaN.
 """
 
 import math
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import binomtest
 
-from competition.network.calibration import at_temperature, log_losses, temperature
+from competition.network.calibration import at_temperature, fit_temperature, log_losses
 
 Z95 = 1.959964  # two-sided 95 % of the normal distribution
 
@@ -21,17 +21,17 @@ class Group:
 
     Attributes:
         share: of the group in the average of all, 0…1.
-        seen_by: how many of its members an out-of-fold prediction averages, in the mean; where predictions average
-            other shares of the groups than the whole does, as many as bring them the same variance.
-        said: what each of them says of the test rows, float array (members, n_test, 10).
+        members_per_row: how many of its members an out-of-fold prediction averages, in the mean; where predictions
+            average other shares of the groups than the submission does, as many as have the same variance.
+        test_probs: each member's probabilities of the test rows, float array (members, n_test, 10).
     """
 
     share: float
-    seen_by: float
-    said: np.ndarray
+    members_per_row: float
+    test_probs: np.ndarray
 
 
-def judged(probabilities) -> np.ndarray:
+def rows_predicted(probabilities) -> np.ndarray:
     """The numbers of the rows that have probabilities, (k,): where no member was asked they are NaN."""
     return np.flatnonzero(~np.isnan(probabilities[:, 0]))
 
@@ -89,7 +89,7 @@ def predict_leaderboard(labels, out_of_fold, groups: list[Group]) -> dict:
     """
     error = 1 - accuracy(labels, out_of_fold)
     score = 1 - error * (1 - _gains(labels, out_of_fold, groups)[-1])
-    predicted, test_rows = 1 - score, groups[0].said.shape[1]
+    predicted, test_rows = 1 - score, groups[0].test_probs.shape[1]
     # One error more than seen: a perfect out-of-fold score does not make the interval empty.
     rate = max(predicted, 1 / len(labels))
     sampling = rate * (1 - rate) * (1 / len(labels) + 1 / test_rows)
@@ -210,18 +210,18 @@ def _gains(labels, out_of_fold, groups: list[Group]) -> np.ndarray:
     Below 0 for fewer members than there, 1 at most. The temperature fits averages as out of fold and would make single
     members too sure. So it is not put on these: by how much it changes variances is seen in such averages.
     """
-    numbers = np.arange(1, max(len(group.said) for group in groups) + 1)
+    numbers = np.arange(1, max(len(group.test_probs) for group in groups) + 1)
     if len(numbers) == 1:
         return np.zeros(1)
     reductions = np.zeros(len(numbers))
     for group in groups:
-        if len(group.said) > 1:
-            fewer = 1 / group.seen_by - 1 / np.minimum(numbers, len(group.said))
-            reductions += group.share**2 * spread(group.said) * fewer
-    heat = temperature(labels, _logarithm(out_of_fold)[None])
+        if len(group.test_probs) > 1:
+            fewer = 1 / group.members_per_row - 1 / np.minimum(numbers, len(group.test_probs))
+            reductions += group.share**2 * spread(group.test_probs) * fewer
+    temperature = fit_temperature(labels, _logarithm(out_of_fold)[None])
     alike = np.stack([_said_as_out_of_fold(groups, number) for number in range(len(numbers))])
-    by_temperature = spread(at_temperature(heat, _logarithm(alike))) / max(spread(alike), 1e-12)
-    calibrated = brier(labels, at_temperature(heat, _logarithm(out_of_fold)))
+    by_temperature = spread(at_temperature(temperature, _logarithm(alike))) / max(spread(alike), 1e-12)
+    calibrated = brier(labels, at_temperature(temperature, _logarithm(out_of_fold)))
     return np.minimum(1, by_temperature * reductions / max(calibrated, 1e-12))
 
 
@@ -229,9 +229,11 @@ def _said_as_out_of_fold(groups: list[Group], number: int) -> np.ndarray:
     """Of the test rows, (n_test, 10), what as many members of each group say as out-of-fold predictions average."""
     parts = []
     for group in groups:
-        count = max(1, min(round(group.seen_by), len(group.said) - 1))  # of all of them there is but one average
-        some = [(number + i) % len(group.said) for i in range(count)]
-        parts.append(group.share * group.said[some].mean(axis=0))
+        count = max(
+            1, min(round(group.members_per_row), len(group.test_probs) - 1)
+        )  # of all of them there is but one average
+        some = [(number + i) % len(group.test_probs) for i in range(count)]
+        parts.append(group.share * group.test_probs[some].mean(axis=0))
     return np.sum(parts, axis=0)
 
 

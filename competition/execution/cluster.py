@@ -26,7 +26,7 @@ from distributed import CancelledError, Client, KilledWorker, get_worker, wait
 from tqdm import tqdm
 
 from competition.errors import CompetitionError, one_line
-from competition.network.device import ONEDNN, Setup, claim_gpu, versions
+from competition.network.device import ONEDNN, Setup, use_free_gpu, versions
 from competition.runs.version import package_sha256
 
 PATIENCE = 10  # seconds that a scheduler may take to answer
@@ -60,7 +60,7 @@ class Cluster:
         self.client = self._connected()
         self.jobs = max(1, len(self.client.nthreads()))
 
-    def settle(self, setup: Setup, members: int) -> Setup:
+    def allocate(self, setup: Setup, members: int) -> Setup:
         """One thread a member, where the setup leaves that open: workers are started one a core."""
         return replace(setup, threads=1) if setup.threads is None else setup
 
@@ -239,7 +239,7 @@ class _Seat:
             worker.log_event(self.topic, (name, {key: float(value) for key, value in logs.items()}))
 
         with ALONE:
-            claim_gpu()
+            use_free_gpu()
             return self.work(member, tell)
 
 

@@ -16,7 +16,7 @@ from tqdm import tqdm
 from competition.errors import CompetitionError
 from competition.execution.cores import PROCESS, divide, memory
 from competition.execution.interprocess import Tell, carried, end_with, undisturbed
-from competition.network.device import BACKEND, Setup, claim_gpu, gpus
+from competition.network.device import BACKEND, Setup, gpus, use_free_gpu
 
 DEATHS = 3  # of worker processes with nothing finished in between, before the run gives up
 
@@ -27,12 +27,12 @@ class Engine(Protocol):
     """A place where members run. Which one it is changes nothing of the answer, but for the threads of each.
 
     Attributes:
-        jobs: how many members train side by side; known once `settle` was called.
+        jobs: how many members train side by side; known once `allocate` was called.
     """
 
     jobs: int | None
 
-    def settle(self, setup: Setup, members: int) -> Setup:
+    def allocate(self, setup: Setup, members: int) -> Setup:
         """Decide how many train at once, of so many that could; the setup with threads, where it leaves them open."""
 
     def describe(self) -> str:
@@ -49,14 +49,14 @@ class Processes:
     A process computes on as many threads as the setup says, and on one GPU of its own, where there are several.
 
     Attributes:
-        jobs: how many; None until `settle` chooses what suits the machine.
+        jobs: how many; None until `allocate` chooses what suits the machine.
         chosen: what `describe` says.
     """
 
     jobs: int | None = None
     chosen: str = ""
 
-    def settle(self, setup: Setup, members: int) -> Setup:
+    def allocate(self, setup: Setup, members: int) -> Setup:
         """Choose the processes, and the threads where the setup leaves them open: see `divide`.
 
         `jobs` that were asked for change no threads: with any number of processes a run has the same bytes.
@@ -145,5 +145,5 @@ def choose_engine(jobs: int | None = None, scheduler: str | None = None, tensorb
 
 def _in_a_worker(parent: int, work: Work, number: int, member, tell: Tell) -> tuple[int, Any]:
     end_with(parent)
-    claim_gpu()
+    use_free_gpu()
     return number, work(member, tell)

@@ -136,7 +136,7 @@ def _checked(inside: Folders, pushed: Pushed) -> Run:
     wanted = len(run.part or ()) or run.config.members
     if whole < max(wanted, len(members)):
         raise _refusal(pushed, f"{whole} whole members of {wanted}")
-    sums = [files.sha256_of(path) for path in (run.submission, inside.input / "submission.csv") if path.exists()]
+    sums = [files.sha256_of(path) for path in (run.submission_csv, inside.input / "submission.csv") if path.exists()]
     if sums != [run.read_json("done.json").get("sha256")] * 2:
         raise _refusal(pushed, "another submission.csv than the run's")
     return run

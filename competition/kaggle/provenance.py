@@ -34,13 +34,13 @@ def row_of_run(folders: Folders, run: Run) -> tuple[dict, Path]:
         if source != REAL or not {facts.get("data_sha256"), facts.get("test_sha256", data[1])} <= known:
             source = source if source != REAL else "other"
             raise _other_data(run.name, f"whose member {member} was made from {source} data")
-    sha256 = _sha256(run.submission)
+    sha256 = _sha256(run.submission_csv)
     if sha256 != run.read_json("done.json").get("sha256"):
         raise CompetitionError(
-            f"{run.submission} must be as the run wrote it. Received: other bytes. Next: `make train NEW=1`."
+            f"{run.submission_csv} must be as the run wrote it. Received: other bytes. Next: `make train NEW=1`."
         )
     row = history.find(folders, run) or history.row_of(run, run.scores)
-    return row, run.submission
+    return row, run.submission_csv
 
 
 def row_of_file(folders: Folders, path: Path) -> tuple[dict, Path]:

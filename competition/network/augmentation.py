@@ -130,7 +130,7 @@ def warp(images, sampled) -> np.ndarray:
     return np.stack(moved).transpose(0, 3, 1, 2).reshape(-1, 28, 28, 1)[:count] if count else images
 
 
-def tta_views(config: Config) -> list[Callable[[np.ndarray], np.ndarray]]:
+def tta_transforms(config: Config) -> list[Callable[[np.ndarray], np.ndarray]]:
     """Eight ways to look at images before a prediction averages what is seen; none where the recipe wants none.
 
     A network that learned from moved pictures, all of them a little blurred by that, reads a picture better in several

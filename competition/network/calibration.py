@@ -20,13 +20,13 @@ def calibrate(model, labels, logits) -> float:
     Returns:
         The temperature: below 1, it was not sure enough.
     """
-    heat = temperature(labels, logits)
+    temperature = fit_temperature(labels, logits)
     layer = model.get_layer("logits")
-    layer.set_weights([weights / heat for weights in layer.get_weights()])
-    return heat
+    layer.set_weights([weights / temperature for weights in layer.get_weights()])
+    return temperature
 
 
-def temperature(labels, logits) -> float:
+def fit_temperature(labels, logits) -> float:
     """What logits, (k, n, 10), or logarithms of probabilities are to be divided by for the least log-loss.
 
     Temperature scaling: Guo, Pleiss, Sun, Weinberger, On calibration of modern neural networks, 2017,
@@ -40,9 +40,9 @@ def temperature(labels, logits) -> float:
     return math.exp(minimize_scalar(loss, bounds=(-2, 2), method="bounded", options={"xatol": 1e-3}).x)
 
 
-def at_temperature(heat: float, logits) -> np.ndarray:
+def at_temperature(temperature: float, logits) -> np.ndarray:
     """Probabilities (k, n, 10) of logits at a temperature."""
-    powers = np.exp((logits - logits.max(axis=-1, keepdims=True)) / heat)
+    powers = np.exp((logits - logits.max(axis=-1, keepdims=True)) / temperature)
     return powers / powers.sum(axis=-1, keepdims=True)
 
 

@@ -145,7 +145,7 @@ def feed(batches: Iterator):
 
 
 @functools.cache
-def claim_gpu() -> TextIOWrapper | None:
+def use_free_gpu() -> TextIOWrapper | None:
     """Of several GPUs, let this process compute on one that no other process has claimed (TensorFlow only).
 
     It must not have computed before.

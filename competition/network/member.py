@@ -17,14 +17,14 @@ class Member:
         config: its own settings, see `Config.of_repeat`.
         seed: its own.
         train_rows: numbers of the rows that teach it, sorted.
-        out_of_fold_rows: of those that it never sees and is asked about, sorted.
+        val_rows: of those that it never sees and is asked about, sorted.
     """
 
     name: str
     config: Config
     seed: int
     train_rows: np.ndarray
-    out_of_fold_rows: np.ndarray
+    val_rows: np.ndarray
 
     @property
     def seeds(self) -> tuple[int, int]:
@@ -32,7 +32,7 @@ class Member:
         return self.seed, seed_of(self.seed, 1) >> 1
 
 
-def set_aside(labels, rows, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def early_stopping_split(labels, rows, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Take a slice out of a member's own training rows, for early stopping to watch.
 
     Returns:

@@ -66,7 +66,7 @@ class StandardizedConv2D(layers.Layer):
         return ops.relu(x + ops.cast(self.bias, x.dtype))
 
 
-class SideBySide(keras.Model):
+class StackedNetworks(keras.Model):
     """Several networks as one, which a single call asks: six calls of `predict` take forty times as long.
 
     Input shape: (batch, 28, 28, 1), pixels 0…255.

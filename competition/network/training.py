@@ -9,11 +9,11 @@ import numpy as np
 
 from competition.config import Config
 from competition.data.digits import Digits
-from competition.network.augmentation import Augmenter, tta_views
+from competition.network.augmentation import Augmenter, tta_transforms
 from competition.network.calibration import calibrate
 from competition.network.device import Setup, feed, keras, prepare
 from competition.network.early_stopping import EarlyStopping, predict_logits
-from competition.network.member import Member, set_aside
+from competition.network.member import Member, early_stopping_split
 from competition.network.models import build_model
 from competition.runs.checkpoint import MemberResult
 
@@ -41,8 +41,8 @@ def fit_member(
     """
     started = time.perf_counter()
     prepare(setup, seed)
-    config, asked = member.config, member.out_of_fold_rows
-    taught, watched = set_aside(train.labels, member.train_rows, config.stop_fraction, seed)
+    config, asked = member.config, member.val_rows
+    taught, watched = early_stopping_split(train.labels, member.train_rows, config.early_stopping_fraction, seed)
     targets = np.eye(10, dtype=np.float32)[train.labels]
     steps = max(1, len(taught) // config.batch_size)
 
@@ -60,7 +60,7 @@ def fit_member(
             *([keras.callbacks.TensorBoard(str(tensorboard), write_graph=False)] if tensorboard else []),
         ],
     ).history
-    views = tta_views(config)
+    views = tta_transforms(config)
     if config.label_smoothing:
         seen = [view(train.images[watched]) for view in views or [np.asarray]]
         calibrate(model, train.labels[watched], np.stack([predict_logits(model, images) for images in seen]))
@@ -123,7 +123,7 @@ def failure(result: MemberResult) -> str | None:
     augmented ones and those watched. By chance a tenth would be right.
     """
     losses = [epoch["loss"] for epoch in result.history] + [epoch["val_loss"] for epoch in result.history]
-    if not (np.isfinite(losses).all() and np.isfinite(result.out_of_fold).all() and np.isfinite(result.test).all()):
+    if not (np.isfinite(losses).all() and np.isfinite(result.val_probs).all() and np.isfinite(result.test_probs).all()):
         return "a loss that is no number"
     kept = result.history[result.facts["kept_epoch"] - 1]
     right = max(kept["accuracy"], kept["val_accuracy"])
@@ -179,7 +179,7 @@ def predict_probabilities(model: keras.Model, images, views=()) -> np.ndarray:
 
     Args:
         images: uint8 array (n, 28, 28, 1).
-        views: functions that draw one of them for all images, see `tta_views`; without any, the images are it.
+        views: functions that draw one of them for all images, see `tta_transforms`; without any, the images are it.
 
     Returns:
         float32 array (2, n, 10).

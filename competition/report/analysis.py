@@ -13,7 +13,7 @@ from competition.config import Config
 from competition.data.constants import REAL
 from competition.data.dataset import Dataset
 from competition.ensemble import scoring
-from competition.ensemble.folds import Member, exchangeable, kept_out
+from competition.ensemble.folds import Member, exchangeable_groups, kept_out
 from competition.network.augmentation import Augmenter
 from competition.report import figures
 from competition.report.html import LARGEST_GALLERY, gallery, worst_first
@@ -102,13 +102,13 @@ def growth_of(config: Config, labels, probabilities, members: list[Member], resu
         repeats = {repeat: np.zeros((len(labels), 10), np.float32) for repeat in rounds}
         for member, result in zip(members, results, strict=True):
             if (repeat := member.name.split("-")[0]) in rounds:
-                repeats[repeat][member.out_of_fold_rows] = result.out_of_fold[config.variant]
+                repeats[repeat][member.val_rows] = result.val_probs[config.submitted]
         measured = scoring.growth(labels, list(repeats.values()))
     else:  # no row was asked about by every random split
         measured = [{"members": 1, "accuracy": np.mean([result.facts["accuracy"] for result in results])}]
-    groups = exchangeable(config, members, test_members)
+    groups = exchangeable_groups(config, members, test_members)
     predicted = scoring.predict_growth(labels, probabilities, groups)
-    sizes = [len(group.said) for group in groups]
+    sizes = [len(group.test_probs) for group in groups]
     averaged = np.minimum(np.arange(1, len(predicted) + 1)[:, None], sizes).sum(axis=1)
     return ([row["members"] for row in measured], [row["accuracy"] for row in measured]), (averaged, predicted)
 

@@ -13,10 +13,10 @@ from competition.runs.folders import PACKAGE
 LARGEST_GALLERY = 3000  # misread digits on a page at most, so that it stays under 5 MB even for a hopeless run
 
 
-def render(template: str, folder: Path = PACKAGE / "report" / "templates", **values) -> str:
+def render(template: str, templates: Path = PACKAGE / "report" / "templates", **values) -> str:
     """Fill one of a folder's templates, or of the report's; every value is escaped, a missing one an error."""
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader([folder, PACKAGE / "report" / "templates"]),
+        loader=jinja2.FileSystemLoader([templates, PACKAGE / "report" / "templates"]),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,

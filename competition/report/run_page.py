@@ -55,22 +55,22 @@ def make_report(folders: Folders, run: Run, dataset: Dataset) -> Path:
         raise CompetitionError(f"A report shows how a run was trained. Received: {run.name}, a blend. Next: "
                                f"COMPARE={run.name},{run.manifest['parents'][0]['run']}.")  # fmt: skip
     config = run.config
-    variant = config.variant
+    variant = config.submitted
     out_of_fold, test = run.probabilities(len(dataset.train), len(dataset.test))
     test = test[variant]
     # Random splits, or a time that ran out, leave rows that no member was asked about: no part of any figure.
-    rows = scoring.judged(out_of_fold[0])
+    rows = scoring.rows_predicted(out_of_fold[0])
     labels, out_of_fold = dataset.train.labels[rows], out_of_fold[:, rows]
     probabilities = out_of_fold[variant]
     members = [member for member in plan_members(config, dataset.train.labels) if member.name in members_of(run)]
     results = [run.load_member(member.name) for member in members]
-    if any(r is None or (r.out_of_fold.shape[1], r.test.shape[1]) != (len(member.out_of_fold_rows), len(dataset.test))
+    if any(r is None or (r.val_probs.shape[1], r.test_probs.shape[1]) != (len(member.val_rows), len(dataset.test))
            for r, member in zip(results, members, strict=True)):  # fmt: skip
         raise CompetitionError(f"{run.path} must hold all its members. Received: a damaged one. Next: `make train`.")
 
     histories = [_columns(result.history) for result in results]
     kept = [result.facts["kept_epoch"] for result in results]
-    test_members = np.stack([result.test[variant] for result in results])
+    test_members = np.stack([result.test_probs[variant] for result in results])
     errors = errors_of(dataset, rows, probabilities)
     counts = Counter(member.name.split("-")[0] for member in members)
     rounds = [repeat for repeat, count in counts.items() if count == config.folds > 1]  # all rows are asked about there
@@ -131,8 +131,8 @@ def make_report(folders: Folders, run: Run, dataset: Dataset) -> Path:
         manifest_text=json.dumps(run.manifest, indent=2),
         **errors,
         **per_class(labels, probabilities),
-        submission_head=run.submission.read_text("utf-8").splitlines()[:6],
-        submission_sha256=files.sha256_of(run.submission),
+        submission_head=run.submission_csv.read_text("utf-8").splitlines()[:6],
+        submission_sha256=files.sha256_of(run.submission_csv),
     )
     files.write(run.path / "report.html", page)
     return run.path / "report.html"
@@ -141,7 +141,7 @@ def make_report(folders: Folders, run: Run, dataset: Dataset) -> Path:
 def _invalid(run: Run, dataset: Dataset) -> str | None:
     """Why Kaggle would refuse the submission; None if it would not."""
     try:
-        check_submission(run.submission, len(dataset.test))
+        check_submission(run.submission_csv, len(dataset.test))
     except CompetitionError as error:
         return str(error)
     return None

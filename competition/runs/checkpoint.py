@@ -25,16 +25,16 @@ class MemberResult:
     """What one trained network leaves behind.
 
     Attributes:
-        out_of_fold: float32 array (2, n, 10), probabilities of the rows that it never saw and is asked about: of each
-            image as it is, and averaged over its views.
-        test: float32 array (2, n_test, 10), likewise.
+        val_probs: float32 array (2, n, 10), probabilities of its validation rows, which it never saw: PLAIN, of each
+            image as it is, and TTA, averaged over its test-time augmentations.
+        test_probs: float32 array (2, n_test, 10), likewise of the test rows.
         weights: the model's weights, in Keras's order.
         history: one dict an epoch, as Keras logs it; its `val_` is the early-stopping slice.
         facts: seed, seconds, accuracies and whatever else is worth knowing.
     """
 
-    out_of_fold: np.ndarray
-    test: np.ndarray
+    val_probs: np.ndarray
+    test_probs: np.ndarray
     weights: list[np.ndarray]
     history: list[dict]
     facts: dict
@@ -42,7 +42,7 @@ class MemberResult:
 
 def write_result(folder: Path, result: MemberResult) -> None:
     """Write a finished member; its done.json, with the checksums of the others, comes last."""
-    for name, array in (("valid.npy", result.out_of_fold), ("test.npy", result.test)):
+    for name, array in (("valid.npy", result.val_probs), ("test.npy", result.test_probs)):
         with files.replacing(folder / name) as file:
             np.save(file, array, allow_pickle=False)
     files.write_arrays(folder / "weights.npz", {f"w{i:03}": w for i, w in enumerate(result.weights)})

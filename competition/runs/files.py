@@ -49,14 +49,14 @@ def sweep(folder: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def claim(path: Path) -> TextIO | None:
+def lock(path: Path) -> TextIO | None:
     """Lock a file for this process, without waiting.
 
     The lock is the system's (POSIX): it ends with the process, however that ends, so none is ever stale, and
     no child inherits it. Where a file system knows no locks, nothing is locked.
 
     Returns:
-        The open file, which is the lock; None when another process holds it: `holder` says which.
+        The open file, which is the lock; None when another process holds it: `lock_holder` says which.
 
     Raises:
         CompetitionError: the folder cannot be written.
@@ -80,7 +80,7 @@ def claim(path: Path) -> TextIO | None:
     return file
 
 
-def holder(path: Path) -> str:
+def lock_holder(path: Path) -> str:
     """Who holds a lock, as far as is known."""
     with suppress(OSError, ValueError):
         return path.read_text("utf-8") or "another process"
@@ -90,10 +90,10 @@ def holder(path: Path) -> str:
 @contextmanager
 def alone(path: Path) -> Iterator[None]:
     """Wait until no other process is in such a block for `path`: for what is read, changed and written again."""
-    lock = path.with_name(f".{path.name}.lock")
+    lock_path = path.with_name(f".{path.name}.lock")
     try:
-        lock.parent.mkdir(parents=True, exist_ok=True)
-        with lock.open("a") as file:
+        lock_path.parent.mkdir(parents=True, exist_ok=True)
+        with lock_path.open("a") as file:
             with suppress(OSError):  # a file system without locks
                 fcntl.lockf(file, fcntl.LOCK_EX)
             yield

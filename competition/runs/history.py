@@ -37,7 +37,7 @@ def finish(folders: Folders, run: Run, scores: dict, seconds: dict[str, float], 
         add(folders, earlier | {"run": f"{run.name}-{earlier['sha256'][:8]}"})
     add(folders, row)
     if folders.published and manifest["source"] not in MNIST:  # Kaggle's own button would send it
-        files.write(folders.published, run.submission.read_bytes())
+        files.write(folders.published, run.submission_csv.read_bytes())
     run.write_json("done.json", {"sha256": row["sha256"], **({} if part is None else {"members": part})})
 
 
@@ -59,7 +59,7 @@ def row_of(run: Run, scores: dict) -> dict:
         "true_accuracy": f"{scores['true_accuracy']:.5f}" if "true_accuracy" in scores else "",
         "seconds": round(sum(manifest.get("seconds", {}).values())),
         "hardware": manifest["hardware"],
-        "sha256": files.sha256_of(run.submission),
+        "sha256": files.sha256_of(run.submission_csv),
     }
 
 

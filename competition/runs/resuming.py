@@ -56,10 +56,10 @@ def _unfinished(folders: Folders, identity: dict) -> Run | None:
         if not fits(before, identity):
             other = other or (None if run.complete else (run, before))
             continue
-        lock = files.claim(run.path / LOCK)
+        lock = files.lock(run.path / LOCK)
         if lock is None:
             raise CompetitionError(
-                f"One process trains a run. Received: {run.path}, at which {files.holder(run.path / LOCK)} is at work. "
+                f"One process trains a run. Received: {run.path}, which {files.lock_holder(run.path / LOCK)} trains. "
                 "Next: wait for it, or `make train NEW=1` for a run beside it."
             )
         return Run(run.path, lock)
@@ -93,4 +93,4 @@ def _started(folders: Folders, recipe: str) -> Run:
         raise CompetitionError(
             f"Runs are kept in {folders.submissions}. Received: {error.strerror}. Next: --submissions FOLDER."
         ) from None
-    return Run(path, files.claim(path / LOCK))
+    return Run(path, files.lock(path / LOCK))

@@ -25,7 +25,7 @@ from competition.runs import files, schema
 from competition.runs.checkpoint import LARGEST, MemberResult, read_result, write_result
 from competition.runs.folders import Folders
 
-RENAMED = {"test_views": "tta"}  # settings of runs that older versions made
+RENAMED = {"test_views": "tta", "stop_fraction": "early_stopping_fraction"}  # settings of runs that older versions made
 REMOVED = {"teachers": 0}  # likewise, and the value by which all is as it is now
 
 
@@ -61,7 +61,7 @@ class Run:
         return self.complete and self.part is None
 
     @property
-    def submission(self) -> Path:
+    def submission_csv(self) -> Path:
         """The file to send."""
         return self.path / "submission.csv"
 

@@ -166,7 +166,7 @@ def _reference(place: Folders, setup: Setup, dataset: Dataset, jobs: int | None)
         took = _spent(run) + f", {part}" * bool(part)
         return _line(REFERENCE.recipe, took, claim, folds=_cell([run]), predicted=_predicted(run))
     engine = choose_engine(jobs)
-    setup = engine.settle(setup, REFERENCE.members)
+    setup = engine.allocate(setup, REFERENCE.members)
     rows = min(PART, len(dataset.train))
     images, labels = dataset.train.images[:rows], dataset.train.labels[:rows]
     part = Digits(images, labels, dataset.train.source, content_hash(images, labels))

@@ -18,7 +18,7 @@ import numpy as np
 from competition.config import RECIPES
 from competition.data.dataset import Dataset
 from competition.ensemble import scoring
-from competition.ensemble.folds import exchangeable, repeated_folds, seen_by
+from competition.ensemble.folds import exchangeable_groups, members_per_row, repeated_folds
 from competition.errors import CompetitionError
 from competition.execution.engines import Engine
 from competition.network.device import Setup
@@ -63,7 +63,7 @@ def draw_recombined(folders: Folders, setup: Setup, engine: Engine, dataset: Dat
     rows = []
     for partition in partitions:
         blocks, pool = plan_pool(dataset.train.labels, partition)
-        plans, settled = {"pool": list(pool.values())}, engine.settle(setup, len(pool))
+        plans, settled = {"pool": list(pool.values())}, engine.allocate(setup, len(pool))
         results = train_plans(plans, folders.coverage / "members", settled, dataset, engine)
         for failed in results.values():
             if isinstance(failed, CompetitionError):
@@ -90,15 +90,15 @@ def _draw(case: str, partition: int, tested: tuple, blocks, pool, results: dict[
     for number, (block, seed, kind) in enumerate(chosen):
         half = tuple(other for other in trained if other != block)
         source = pool[half, seed, kind]
-        result = results[source.name].out_of_fold[config.variant]
+        result = results[source.name].val_probs[config.submitted]
         name = f"repeat{number // folds + 1 if folds > 1 else number + 1}-fold{number % folds + 1}"
-        members.append(replace(source, name=name, out_of_fold_rows=blocks[block]))
-        out_of_fold[blocks[block]] += result[np.searchsorted(source.out_of_fold_rows, blocks[block])]
-        said.append(result[np.searchsorted(source.out_of_fold_rows, test)])
-    counts = seen_by(members, len(labels))
+        members.append(replace(source, name=name, val_rows=blocks[block]))
+        out_of_fold[blocks[block]] += result[np.searchsorted(source.val_rows, blocks[block])]
+        said.append(result[np.searchsorted(source.val_rows, test)])
+    counts = members_per_row(members, len(labels))
     judged = np.flatnonzero(counts)
     out_of_fold = out_of_fold[judged] / counts[judged, None]
-    groups = exchangeable(config, members, np.stack(said))
+    groups = exchangeable_groups(config, members, np.stack(said))
     predicted = scoring.predict_leaderboard(labels[judged], out_of_fold, groups)
     reached = scoring.accuracy(labels[test], np.mean(said, axis=0))
     seed = f"{partition}/{'+'.join(str(block + 1) for block in tested)}"

@@ -82,7 +82,7 @@ def draw_whole(
     write_csv(its.input / f"{TEST}.gz", digits.images[asked])
     names = [train(its, setup, RECIPE, plan, jobs=jobs).name for plan in plans]
     run = blend(its, names) if len(names) > 1 else Run(its.submissions / names[0])
-    said = run.probabilities()[1][run.config.variant]
+    said = run.probabilities()[1][run.config.submitted]
     row = row_of(case, "whole", len(taught), seed, run.scores["out_of_fold"]["accuracy"], run.scores["leaderboard"],
                  scoring.accuracy(digits.labels[asked], said), len(asked))  # fmt: skip
     files.write_json(kept, {"made_of": made_of, "row": row})

@@ -32,10 +32,10 @@ def train_plans(
     Raises:
         CompetitionError: another study is at work in the folder, or it cannot be written.
     """
-    lock = files.claim(folder / ".lock")
+    lock = files.lock(folder / ".lock")
     if lock is None:
         raise CompetitionError(
-            f"One study trains in a folder. Received: {folder}, at which {files.holder(folder / '.lock')} is at work. "
+            f"One study trains in a folder. Received: {folder}, where {files.lock_holder(folder / '.lock')} trains. "
             "Next: wait for it, or --submissions FOLDER."
         )
     # Nobody needs their answers to test.csv: one image is as good as all
@@ -81,7 +81,7 @@ def _key(member: Member, trainer: Trainer, network: str) -> str:
     made_of = {
         "settings": {name: value for name, value in asdict(member.config).items() if name not in OWN},
         "seed": member.seed,
-        "rows": [sha256(rows.tobytes()).hexdigest() for rows in (member.train_rows, member.out_of_fold_rows)],
+        "rows": [sha256(rows.tobytes()).hexdigest() for rows in (member.train_rows, member.val_rows)],
         "data": [trainer.train.sha256, trainer.test.sha256],
         "network": network,
         "libraries": versions(),

@@ -127,14 +127,14 @@ def plan(name: str, config: Config, labels, rows, seeds: int, full: bool) -> lis
             folds=config.folds if full else THIRDS,
         )
         for member in plan_members(run, labels[rows]):
-            taught, asked = rows[member.train_rows], rows[member.out_of_fold_rows]
+            taught, asked = rows[member.train_rows], rows[member.val_rows]
             members.append(
                 replace(
                     member,
                     name=f"{name}: seed{number + 1}-{member.name}",
                     seed=seed_of(member.seed, 2) >> 1 if name == NULL else member.seed,
                     train_rows=taught if full else asked,
-                    out_of_fold_rows=asked if full else taught,
+                    val_rows=asked if full else taught,
                 )
             )
     return members
@@ -147,13 +147,13 @@ def said_of(members: list[Member], results, rows) -> tuple[np.ndarray, np.ndarra
         float32 array (m, 2, len(rows), 10), of the m members that were asked about each row in the order of the plan,
         and int array (m, len(rows)), these members' numbers in the plan.
     """
-    place = np.searchsorted(rows, np.concatenate([member.out_of_fold_rows for member in members]))
+    place = np.searchsorted(rows, np.concatenate([member.val_rows for member in members]))
     said = np.empty((np.bincount(place).max(), 2, len(rows), 10), np.float32)
     spoke = np.empty((len(said), len(rows)), int)
     turn = np.zeros(len(rows), int)  # of each row, how many have spoken
     for number, (member, result) in enumerate(zip(members, results, strict=True)):
-        asked = np.searchsorted(rows, member.out_of_fold_rows)
-        said[turn[asked], :, asked] = result.out_of_fold.swapaxes(0, 1)
+        asked = np.searchsorted(rows, member.val_rows)
+        said[turn[asked], :, asked] = result.val_probs.swapaxes(0, 1)
         spoke[turn[asked], asked] = number
         turn[asked] += 1
     return said, spoke

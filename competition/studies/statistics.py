@@ -15,7 +15,7 @@ from scipy.stats import f, norm
 
 from competition.ensemble.folds import repeated_folds
 from competition.ensemble.scoring import Z95
-from competition.network.calibration import at_temperature, log_losses, temperature
+from competition.network.calibration import at_temperature, fit_temperature, log_losses
 
 TITLES = {"errors": "errors", "log_loss": "log-loss", "brier": "Brier score"}
 MEASURES = tuple(TITLES)
@@ -184,7 +184,7 @@ def calibrated(labels, probabilities, parts) -> np.ndarray:
     result = np.empty_like(logs)
     for part in parts:
         others = np.setdiff1d(np.arange(len(labels)), part)
-        result[:, part] = at_temperature(temperature(labels[others], logs[:, others]), logs[:, part])
+        result[:, part] = at_temperature(fit_temperature(labels[others], logs[:, others]), logs[:, part])
     return result
 
 

@@ -80,7 +80,7 @@ def run_study(
     settings = read_settings(choose_config(None, dataset.source, {}), base, changes, seeds)
     table = table_path(folders, name, base or settings[BASE].recipe, changes, full)
     members = (len(settings) + 1) * seeds * settings[BASE].repeats * (settings[BASE].folds if full else THIRDS)
-    setup = engine.settle(choose_setup(threads=1), members)  # threads change bytes: what is kept stays comparable
+    setup = engine.allocate(choose_setup(threads=1), members)  # threads change bytes: what is kept stays comparable
     count = f"{len(settings) - 1} change{'s' * (len(settings) > 2)}"
     print(f"{count} of {words_of(settings[BASE])}, {setup.describe()},\n{engine.describe()}.")
     lines = conduct(folders, setup, engine, dataset, settings, seeds, full)

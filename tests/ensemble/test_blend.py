@@ -71,8 +71,8 @@ def test_rows_count_where_every_parent_was_asked(tmp_path):
     assert made.read_json("scores.json")["out_of_fold"]["rows"] == 3000
     from competition.ensemble.folds import plan_members
 
-    asked = plan_members(first.config, digits.train.labels)[0].out_of_fold_rows
-    np.testing.assert_array_equal(scoring.judged(out_of_fold[0]), asked)
+    asked = plan_members(first.config, digits.train.labels)[0].val_rows
+    np.testing.assert_array_equal(scoring.rows_predicted(out_of_fold[0]), asked)
 
 
 def test_only_the_variance_within_the_parents_is_a_gain():
@@ -93,7 +93,7 @@ def test_a_parent_of_several_repeats_weighs_as_much_as_the_others(two):
     folders, first, second, digits = two
     made = blend(folders, ["a", "b"])
     (a1, a2), (b1, b2, b3, b4) = (
-        [run.load_member(name).test[variant] for name in member_settings(run.config)]
+        [run.load_member(name).test_probs[variant] for name in member_settings(run.config)]
         for run, variant in ((first, 1), (second, 0))
     )
     parts = [

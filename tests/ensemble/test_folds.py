@@ -2,7 +2,7 @@ import numpy as np
 
 from competition.config import Config
 from competition.ensemble.folds import plan_members, repeated_folds
-from competition.network.member import set_aside
+from competition.network.member import early_stopping_split
 
 
 def test_each_row_is_asked_once_a_repeat_and_never_taught_then(sample):
@@ -28,12 +28,12 @@ def test_repeats_and_seeds_differ_and_are_repeatable(few):
 def test_each_repeat_takes_the_next_architecture_and_folds_of_its_own(few):
     members = plan_members(Config(folds=2, repeats=3, architecture="pooled,fine"), few.labels)
     assert [member.config.architecture for member in members] == ["pooled"] * 2 + ["fine"] * 2 + ["pooled"] * 2
-    assert (members[0].out_of_fold_rows != members[2].out_of_fold_rows).any()
+    assert (members[0].val_rows != members[2].val_rows).any()
     assert len({member.seed for member in members}) == 6
 
 
 def test_the_slice_for_early_stopping_comes_from_the_training_rows(sample):
     rows = np.arange(1000, 5000)
-    taught, watched = set_aside(sample.labels, rows, 0.02, seed=3)
+    taught, watched = early_stopping_split(sample.labels, rows, 0.02, seed=3)
     assert len(watched) == 80 and sorted([*taught, *watched]) == list(rows)
     assert set(sample.labels[watched]) == set(range(10))

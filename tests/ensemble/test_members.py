@@ -7,7 +7,7 @@ import pytest
 
 from competition.config import Config
 from competition.ensemble import scoring
-from competition.ensemble.averaging import combine, score
+from competition.ensemble.averaging import average_members, score
 from competition.ensemble.folds import plan_members
 from competition.ensemble.members import load_members, train_members
 from competition.errors import CompetitionError
@@ -33,9 +33,7 @@ class Engine:
         for member in members:
             self.trained.append(member.name)
             draw = np.random.default_rng(member.seed)
-            valid, test = (
-                draw.dirichlet(np.ones(10), (2, rows)) for rows in (len(member.out_of_fold_rows), len(work.test))
-            )
+            valid, test = (draw.dirichlet(np.ones(10), (2, rows)) for rows in (len(member.val_rows), len(work.test)))
             facts = {"seed": member.seed, "accuracy": 0.5, "epochs": 1, "kept_epoch": 1, "seconds": 1.0}
             facts |= {"data_source": work.train.source, "data_sha256": work.train.sha256, "failed_before": []}
             history = [dict.fromkeys(("accuracy", "loss", "val_accuracy", "val_loss"), 0.5)]
@@ -67,7 +65,7 @@ def test_resumed_what_is_missing_is_trained_and_nothing_else(train):
     results = start(again)
     assert again.trained == ["repeat1-fold1", "repeat3-fold1"] and list(results) == list(first)
     for name, result in results.items():
-        np.testing.assert_array_equal(result.test, first[name].test)
+        np.testing.assert_array_equal(result.test_probs, first[name].test)
 
 
 def test_a_member_that_fails_ends_the_run_and_the_others_are_kept(train):
@@ -91,12 +89,12 @@ def test_what_repeats_differ_in_promises_no_gain(few):
     sure = np.eye(10, dtype=np.float32)
     results = {
         member.name: MemberResult(
-            np.tile(sure[int(member.name[6])], (2, len(member.out_of_fold_rows), 1)),
+            np.tile(sure[int(member.name[6])], (2, len(member.val_rows), 1)),
             np.tile(sure[int(member.name[6])], (2, 5, 1)), [], [], {"accuracy": 0.5},
         )
         for member in members
     }  # fmt: skip
-    answer = combine(SETTINGS, few, results)
+    answer = average_members(SETTINGS, few, results)
     assert answer.out_of_fold[1, 0] == pytest.approx([0, 1 / 3, 1 / 3, 1 / 3, 0, 0, 0, 0, 0, 0])
     scores = score(few.labels, answer, list(results.values()), len(results))
     assert scores["leaderboard"]["score"] == pytest.approx(scoring.accuracy(few.labels, answer.out_of_fold[1]))

@@ -14,7 +14,7 @@ from competition.data.dataset import load_dataset, load_dataset_of
 from competition.ensemble import predict
 from competition.ensemble.folds import member_settings
 from competition.ensemble.predict import doubt_limit, export_model, load_model, probabilities_of, unlike_training
-from competition.ensemble.scoring import judged
+from competition.ensemble.scoring import rows_predicted
 from competition.errors import CompetitionError
 from competition.network.device import Setup, choose_setup
 from competition.runs.folders import Folders
@@ -22,7 +22,7 @@ from competition.runs.run import Run
 from tests.conftest import needed
 from tests.data.drawn import FOUR, ONE, SEVEN, stroked, typed
 
-TINY = {"folds": 2, "epochs": 1, "batch_size": 16, "width": 0.25, "stop_fraction": 0.1}
+TINY = {"folds": 2, "epochs": 1, "batch_size": 16, "width": 0.25, "early_stopping_fraction": 0.1}
 MIXED = {**TINY, "folds": 1, "repeats": 2, "architecture": "pooled,normalized"}
 
 
@@ -74,7 +74,7 @@ def test_a_table_and_a_picture_are_labelled_with_probabilities_and_what_is_unsur
     copy = Run(shutil.copytree(run.path, tmp_path / run.name))
     out_of_fold, test = run.probabilities()
     limit = float(np.median(test[1].max(axis=1)))
-    asked = judged(out_of_fold[1])  # two random sevenths of 240
+    asked = rows_predicted(out_of_fold[1])  # two random sevenths of 240
     sure = limit - 0.001 + np.linspace(0, 0.1, len(asked))
     out_of_fold[1, asked] = np.column_stack([sure, *[(1 - sure) / 9] * 9])
     copy.write_arrays("probabilities.npz", out_of_fold=out_of_fold, test=test)
@@ -83,7 +83,7 @@ def test_a_table_and_a_picture_are_labelled_with_probabilities_and_what_is_unsur
     cv2.imwrite(str(tmp_path / "seven.png"), stroked(SEVEN))
     where = Folders(folders.input, tmp_path)
     rows = labelled(where, copy, folders.input / "test.csv", tmp_path / "seven.png", capsys=capsys)
-    submitted = [line.split(",")[1] for line in run.submission.read_text().splitlines()[1:]]
+    submitted = [line.split(",")[1] for line in run.submission_csv.read_text().splitlines()[1:]]
     assert [row["label"] for row in rows[:-1]] == submitted
     assert rows[0]["picture"].endswith("test.csv:1") and rows[-1]["picture"].endswith("seven.png")
     for row in rows:
@@ -178,7 +178,7 @@ def test_the_saved_model_is_the_member_that_was_best_when_its_weights_were_kept(
     assert __main__.main(["predict", "--submissions", str(tmp_path), "--model", str(saved), str(table)]) == 0
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
     said = np.array([[float(row[f"p{digit}"]) for digit in range(10)] for row in rows])
-    assert [np.abs(said - result.test[0]).max() < 1e-4 for result in results] == [best == 0, best == 1]
+    assert [np.abs(said - result.test_probs[0]).max() < 1e-4 for result in results] == [best == 0, best == 1]
 
 
 @pytest.mark.slow

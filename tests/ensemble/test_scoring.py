@@ -5,7 +5,7 @@ import pytest
 
 from competition.config import Config
 from competition.ensemble import scoring
-from competition.ensemble.folds import exchangeable, plan_members
+from competition.ensemble.folds import exchangeable_groups, plan_members
 from competition.ensemble.scoring import Group
 
 LABELS = np.array([0, 1, 2, 3])
@@ -80,7 +80,7 @@ def test_the_prediction_holds_for_simulated_ensembles(settings):
         logits *= 4 / (1 + 0.25**2 + 0.3**2)  # the true log-odds: calibrated, as trained networks nearly are
         said = np.exp(logits) / np.exp(logits).sum(axis=-1, keepdims=True)
         folds = said.mean(axis=0)  # what the members that were asked about a row say of it
-        groups = exchangeable(config, plan_members(config, labels[train]), said.reshape(-1, rows, 10)[:, test])
+        groups = exchangeable_groups(config, plan_members(config, labels[train]), said.reshape(-1, rows, 10)[:, test])
         predicted = scoring.predict_leaderboard(labels[train], folds[0, train], groups)
         reached = scoring.accuracy(labels[test], folds.mean(axis=0)[test])
         alone = np.mean([scoring.accuracy(labels[test], fold[test]) for fold in folds])

@@ -13,7 +13,7 @@ from competition.config import Config
 from competition.data.dataset import load_dataset_of
 from competition.data.submission import check_submission
 from competition.ensemble import scoring
-from competition.ensemble.folds import exchangeable, plan_members
+from competition.ensemble.folds import exchangeable_groups, plan_members
 from competition.ensemble.members import train_members
 from competition.ensemble.predict import probabilities_of
 from competition.errors import CompetitionError
@@ -31,7 +31,15 @@ from tests.ensemble.test_members import Engine as Sayer
 from tests.kaggle.test_provenance import known
 
 SETUP = Setup("float32", False, 1)
-TINY = {"folds": 2, "repeats": 2, "epochs": 1, "batch_size": 16, "width": 0.25, "stop_fraction": 0.1, "tta": 0}
+TINY = {
+    "folds": 2,
+    "repeats": 2,
+    "epochs": 1,
+    "batch_size": 16,
+    "width": 0.25,
+    "early_stopping_fraction": 0.1,
+    "tta": 0,
+}
 
 
 @pytest.mark.parametrize(
@@ -128,21 +136,21 @@ def test_members_are_taken_in_order_as_time_allows(clock, tmp_path, few):
     last = Timed(clock)
     results, undisturbed = train(runs[0], None, last), train(runs[1], None)
     assert list(results) == list(undisturbed) == names and last.trained == names[5:]
-    assert all((results[name].test == undisturbed[name].test).all() for name in names)
+    assert all((results[name].test_probs == undisturbed[name].test).all() for name in names)
 
 
 def test_a_repeat_that_is_not_all_there_counts_by_the_variance_that_it_brings(few):
     """Three of two by two members: half of the rows are judged by two of them, half by one."""
     config = Config(folds=2, repeats=2)
     members, said = plan_members(config, few.labels)[:3], np.random.default_rng(0).dirichlet(np.ones(10), (3, 5))
-    first, second = exchangeable(config, members, said)
+    first, second = exchangeable_groups(config, members, said)
     assert (first.share, second.share) == pytest.approx((2 / 3, 1 / 3))
-    np.testing.assert_array_equal(first.said, said[:2])
+    np.testing.assert_array_equal(first.test_probs, said[:2])
     # Of the variance of a member, a row's prediction has 1/4 from each repeat where both judge, else 1 from the first.
-    assert first.share**2 / first.seen_by == pytest.approx((1 / 4 + 1) / 2, rel=0.01)
-    assert second.share**2 / second.seen_by == pytest.approx((1 / 4 + 0) / 2, rel=0.01)
-    whole = exchangeable(config, plan_members(config, few.labels), np.concatenate([said, said[:1]]))
-    assert [(group.share, group.seen_by) for group in whole] == [(1 / 2, pytest.approx(1))] * 2
+    assert first.share**2 / first.members_per_row == pytest.approx((1 / 4 + 1) / 2, rel=0.01)
+    assert second.share**2 / second.members_per_row == pytest.approx((1 / 4 + 0) / 2, rel=0.01)
+    whole = exchangeable_groups(config, plan_members(config, few.labels), np.concatenate([said, said[:1]]))
+    assert [(group.share, group.members_per_row) for group in whole] == [(1 / 2, pytest.approx(1))] * 2
 
 
 @pytest.fixture(scope="module")
@@ -176,17 +184,17 @@ def train(folders, minutes=None, **settings):
 def labels_as_it_said(folders, run):
     """Whether its members say of the test rows what the run's answer is."""
     said = probabilities_of(run, load_dataset_of(folders, run.manifest).test.images)
-    return np.allclose(said, run.probabilities()[1][run.config.variant], atol=1e-6)
+    return np.allclose(said, run.probabilities()[1][run.config.submitted], atol=1e-6)
 
 
 def test_a_run_whose_time_ran_out_is_complete_and_says_so(ended, few):
     folders, run = ended
     assert run.complete and not run.whole and run.part == ["repeat1-fold1"]
-    check_submission(run.submission, 60)
+    check_submission(run.submission_csv, 60)
     scores, (row,) = run.read_json("scores.json"), history.read(folders)
     out_of_fold = run.probabilities(600, 60)[0]
-    judged = plan_members(run.config, few.labels)[0].out_of_fold_rows
-    np.testing.assert_array_equal(scoring.judged(out_of_fold[0]), judged)
+    judged = plan_members(run.config, few.labels)[0].val_rows
+    np.testing.assert_array_equal(scoring.rows_predicted(out_of_fold[0]), judged)
     assert scores["out_of_fold"]["rows"] == 300 and np.isnan(out_of_fold).sum() == 2 * 300 * 10
     assert scores["members"]["planned"] == 4 and row["recipe"] == "fast (1 of 4 members)"
     page = (run.path / "report.html").read_text("utf-8")
@@ -197,7 +205,7 @@ def test_a_run_whose_time_ran_out_is_complete_and_says_so(ended, few):
 def test_it_may_be_sent_with_all_the_members_that_it_names(ended):
     folders, run = ended
     row, path = provenance.row_of_run(folders, run)
-    assert path == run.submission and row["source"] == "kaggle"
+    assert path == run.submission_csv and row["source"] == "kaggle"
     (run.path / "members" / "repeat1-fold1").rename(run.path / "members" / "repeat1-fold2")
     with pytest.raises(CompetitionError, match="of which 0 of 1 members are there"):
         provenance.row_of_run(folders, run)
@@ -208,7 +216,7 @@ def test_it_may_be_sent_with_all_the_members_that_it_names(ended):
 @pytest.mark.slow
 def test_it_goes_on_and_ends_with_the_bytes_of_an_undisturbed_run(ended, tmp_path, monkeypatch):
     folders, run = ended
-    first, (row,) = run.submission.read_bytes(), history.read(folders)
+    first, (row,) = run.submission_csv.read_bytes(), history.read(folders)
     row |= {"submission": "1000", "submitted": "2026-01-02", "status": "COMPLETE", "leaderboard": "0.99"}
     history.add(folders, row)
     assert train(folders, minutes=0.001) == run and history.find(folders, run)["leaderboard"] == "0.99"  # none fits
@@ -216,12 +224,12 @@ def test_it_goes_on_and_ends_with_the_bytes_of_an_undisturbed_run(ended, tmp_pat
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(pipeline, "conclude", interrupt)
         train(folders)
-    assert len(run.member_facts()) == 4 and run.part == ["repeat1-fold1"] and run.submission.read_bytes() == first
+    assert len(run.member_facts()) == 4 and run.part == ["repeat1-fold1"] and run.submission_csv.read_bytes() == first
     assert labels_as_it_said(folders, run) and provenance.row_of_run(folders, run)
 
     assert train(folders) == run and run.whole
     undisturbed = train(replace(folders, submissions=tmp_path / "others"))
-    assert run.submission.read_bytes() == undisturbed.submission.read_bytes() != first
+    assert run.submission_csv.read_bytes() == undisturbed.submission.read_bytes() != first
     arrays = [one.read_arrays("probabilities.npz") for one in (run, undisturbed)]
     assert all((arrays[0][name] == arrays[1][name]).all() for name in ("out_of_fold", "test"))
     new, sent = history.read(folders)
@@ -239,7 +247,7 @@ def test_blended_it_stays_what_it_was_when_it_goes_on(ended, few):
     other = train(folders, minutes=0.001, folds=1, holdout=0.5)  # random splits
     assert other.part == ["repeat1-fold1"]
     blended = pipeline.blend(folders, [run.name, other.name])
-    asked = [set(plan_members(one.config, few.labels)[0].out_of_fold_rows) for one in (run, other)]
-    assert set(scoring.judged(blended.probabilities()[0][0])) == asked[0] & asked[1]
+    asked = [set(plan_members(one.config, few.labels)[0].val_rows) for one in (run, other)]
+    assert set(scoring.rows_predicted(blended.probabilities()[0][0])) == asked[0] & asked[1]
     assert train(folders) == run and run.whole and len(run.member_facts()) == 4
     assert labels_as_it_said(folders, blended) and provenance.row_of_run(folders, blended)

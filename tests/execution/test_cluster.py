@@ -105,7 +105,7 @@ def same(folder, run):
     other = find_run(Folders(folder, folder))
     arrays, others = run.read_arrays("probabilities.npz"), other.read_arrays("probabilities.npz")
     equal = all(np.array_equal(arrays[name], others[name]) for name in arrays)
-    return equal and run.submission.read_bytes() == other.submission.read_bytes()
+    return equal and run.submission_csv.read_bytes() == other.submission_csv.read_bytes()
 
 
 def ended(process):

@@ -14,11 +14,12 @@ import pytest
 
 from competition.config import Config
 from competition.ensemble.manifest import manifest_of
-from competition.ensemble.members import choose_engine, settle
+from competition.ensemble.members import fix_threads
 from competition.errors import CompetitionError
 from competition.execution import engines
+from competition.execution.engines import choose_engine
 from competition.network import device
-from competition.network.device import Setup, claim_gpu, free_gpu
+from competition.network.device import Setup, free_gpu, use_free_gpu
 from competition.runs.folders import ROOT, Folders
 from competition.runs.resuming import open_run
 from tests.conftest import needed
@@ -62,14 +63,14 @@ def test_a_process_computes_on_the_gpu_that_it_claims(locks, monkeypatch):
     told = []
     monkeypatch.setattr(device, "gpus", lambda: ["GPU:0", "GPU:1"])
     monkeypatch.setattr(device.tf.config, "set_visible_devices", lambda gpu, kind: told.append((gpu, kind)))
-    first = claim_gpu.__wrapped__()  # held, as functools.cache holds it
-    second = claim_gpu.__wrapped__()
+    first = use_free_gpu.__wrapped__()  # held, as functools.cache holds it
+    second = use_free_gpu.__wrapped__()
     assert told == [("GPU:0", "GPU"), ("GPU:1", "GPU")] and first and second
-    assert claim_gpu.__wrapped__() is None and len(told) == 3  # all are taken: one is shared
+    assert use_free_gpu.__wrapped__() is None and len(told) == 3  # all are taken: one is shared
     first.close()
-    assert claim_gpu.__wrapped__() and told[3] == ("GPU:0", "GPU")
+    assert use_free_gpu.__wrapped__() and told[3] == ("GPU:0", "GPU")
     monkeypatch.setattr(device, "gpus", lambda: ["GPU:0"])
-    assert claim_gpu.__wrapped__() is None and len(told) == 4
+    assert use_free_gpu.__wrapped__() is None and len(told) == 4
 
 
 def test_claims_are_of_the_gpus_that_a_process_sees(locks, monkeypatch):
@@ -92,7 +93,7 @@ def machine(monkeypatch):
         monkeypatch.setattr(engines, "memory", lambda: memory)
         monkeypatch.setattr(engines, "gpus", lambda: list(gpus))
         engine = choose_engine(jobs)
-        setup = engine.settle(Setup("float32", False, threads), 6)
+        setup = engine.allocate(Setup("float32", False, threads), 6)
         return engine.jobs, setup.threads, engine.describe()
 
     return settled
@@ -141,7 +142,7 @@ def started(tmp_path, few, monkeypatch):
         setup, dataset = Setup("float32", False, threads), SimpleNamespace(train=few, test=few, source="other")
         run = open_run(Folders(tmp_path, tmp_path), Config(), manifest_of(Config(), dataset, setup))
         engine = choose_engine(jobs)
-        setup = settle(run, Config(), setup, engine)
+        setup = fix_threads(run, Config(), setup, engine)
         assert run.manifest["identity"]["threads"] == setup.threads
         return run.name, setup.threads, engine.jobs
 

@@ -47,7 +47,7 @@ class KaggleServer:
         self._http.server_close()
 
     def fail(self, method, status, message="", times=1):
-        """Answer the next calls of a method with an error; status `hang`, `cut` or `after` are what they say.
+        """Predictions the next calls of a method with an error; status `hang`, `cut` or `after` are what they say.
 
         `after`: the call is carried out, and then answered with 500. A message "" gives no JSON, as a proxy would.
         """

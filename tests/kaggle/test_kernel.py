@@ -37,6 +37,7 @@ FIGURES = {"digits", "augmentation", "accuracy", "loss", "confusion", "errors", 
 
 def package_files():
     found = (path for path in PACKAGE.rglob("*") if path.is_file() and path.suffix not in (".md", ".pyc"))
+    found = (path for path in found if "studies" not in path.parts)
     return {path.relative_to(ROOT).as_posix(): path.read_bytes() for path in found}
 
 
@@ -433,7 +434,7 @@ def test_it_runs_in_kaggles_image(kaggle_image, tmp_path, temporary, kind, layou
     assert {path.name for path in working.iterdir()} == {"submission.csv", "submissions"}
     run = find_run(Folders(inputs, working / "submissions"))
     assert check_submission(working / "submission.csv", 2000) == []
-    assert (working / "submission.csv").read_bytes() == run.submission.read_bytes()
+    assert (working / "submission.csv").read_bytes() == run.submission_csv.read_bytes()
     versions = run.manifest["versions"]
     known = dict(line.split("==") for line in CONSTRAINTS.read_text().splitlines() if "==" in line)
     assert versions["python"].startswith("3.12.") and all(versions[name] == known[name] for name in ("keras", "numpy"))

@@ -34,7 +34,7 @@ def ran(world: World, name=None) -> dict[str, bytes]:
     """What a kernel of this package leaves in /kaggle/working."""
     there = Folders(world.home / "working", world.home / "working" / "submissions")
     run = world.add_run(name or time.strftime("%Y%m%d-%H%M%S-fast", time.gmtime()), folders=there)
-    (there.input / "submission.csv").write_bytes(run.submission.read_bytes())
+    (there.input / "submission.csv").write_bytes(run.submission_csv.read_bytes())
     (there.submissions / ".cache").mkdir()
     (there.submissions / ".cache" / "pixels.npy").write_bytes(b"large")
     return world.files(there.input)

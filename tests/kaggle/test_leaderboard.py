@@ -22,7 +22,7 @@ def test_a_run_is_sent_once_and_its_score_kept(world: World):
     world.server.score_after = 1
     code, said = world.run("submit")
     assert code == 0, said
-    assert world.server.uploads == [run.submission.read_bytes()]
+    assert world.server.uploads == [run.submission_csv.read_bytes()]
     row = world.history()[0]
     message = world.server.asked("CreateSubmission")[0]["submissionDescription"]
     assert message == f"fast, out-of-fold 0.99620, commit abc123, sha256 {row['sha256'][:8]}"
@@ -104,7 +104,7 @@ def test_a_connection_cut_in_mid_upload_is_made_again(world: World):
     world.server.fail("PUT", "cut")
     code, said = world.run("submit")
     assert code == 0, said
-    assert world.server.uploads == [run.submission.read_bytes()]
+    assert world.server.uploads == [run.submission_csv.read_bytes()]
 
 
 @slow
@@ -159,7 +159,7 @@ def test_no_submission_is_left_today(world: World):
 
 def test_what_saw_other_data_is_never_sent(world: World):
     run = world.add_run(source="sample")
-    for arguments in ((), ("--force",), ("--file", str(run.submission), "--force")):
+    for arguments in ((), ("--force",), ("--file", str(run.submission_csv), "--force")):
         world.fails("fast, made from sample data", "submit", *arguments)
     manifest = run.manifest
     run.write_json("manifest.json", {**manifest, "source": "kaggle"})
@@ -170,11 +170,11 @@ def test_what_saw_other_data_is_never_sent(world: World):
     world.fails("manifest names other data", "submit", "--force")
     run.write_json("manifest.json", manifest)
     copy = world.home / "copy.csv"
-    shutil.move(run.submission, copy)
+    shutil.move(run.submission_csv, copy)
     shutil.move(run.path, world.home)
     world.fails("fast, made from sample data", "submit", "--file", str(copy), "--force")
     shutil.move(world.home / run.name, run.path)
-    shutil.move(copy, run.submission)
+    shutil.move(copy, run.submission_csv)
     shutil.rmtree(run.path / "members")
     run.write_json("manifest.json", {**manifest, "source": "kaggle"})
     world.fails("0 of 2 members", "submit", "--force")
@@ -183,11 +183,11 @@ def test_what_saw_other_data_is_never_sent(world: World):
 
 def test_a_file_that_is_not_as_the_run_wrote_it_or_not_valid(world: World):
     run = world.add_run()
-    text = run.submission.read_text()
-    run.submission.write_text(text.replace("\n5,3\n", "\n5,4\n"))
+    text = run.submission_csv.read_text()
+    run.submission_csv.write_text(text.replace("\n5,3\n", "\n5,4\n"))
     world.fails("must be as the run wrote it", "submit", "--force")
-    run.submission.write_text(text.replace("\n5,3\n", "\n5,10\n"))
-    world.fails("'10' in row 5", "submit", "--file", str(run.submission), "--force")
+    run.submission_csv.write_text(text.replace("\n5,3\n", "\n5,10\n"))
+    world.fails("'10' in row 5", "submit", "--file", str(run.submission_csv), "--force")
     world.fails("must be a readable file", "submit", "--file", "nowhere.csv")
     world.fails("names a complete run", "submit", "--run", "nowhere")
     assert world.server.requests == []

@@ -96,7 +96,7 @@ def test_eight_images_of_an_epoch_are_treated_alike(few):
 def test_views_shift_by_that_part_of_the_range_all_four_ways_twice():
     dot = np.zeros((1, 28, 28, 1), np.uint8)
     dot[:, 14, 14] = 255
-    views = augmentation.tta_views(only(shift=4, tta=0.5))
+    views = augmentation.tta_transforms(only(shift=4, tta=0.5))
     found = [tuple(np.argwhere(view(dot)[0, :, :, 0] == 255)[0] - 14) for view in views]
     assert sorted(found) == sorted([(y, x) for y in (-2, 2) for x in (-2, 2)] * 2)
 
@@ -104,7 +104,7 @@ def test_views_shift_by_that_part_of_the_range_all_four_ways_twice():
 def test_any_two_movements_of_the_views_go_together_as_often_as_against_each_other(monkeypatch):
     asked = {}
     monkeypatch.setattr(augmentation, "sampling_maps", lambda **movements: asked.update(movements) or [])
-    augmentation.tta_views(Config(rotation=10, shear=4))
+    augmentation.tta_transforms(Config(rotation=10, shear=4))
     assert not asked["shear"][:, 1].any()  # a shear of both axes is a turn
     signs = np.column_stack([asked["shift"], asked["scale"] - 1, asked["rotation"], asked["shear"][:, 0]])
     np.testing.assert_allclose(np.abs(signs), [[1, 1, 0.05, 0.05, 5, 2]] * 8)
@@ -112,8 +112,8 @@ def test_any_two_movements_of_the_views_go_together_as_often_as_against_each_oth
 
 
 def test_without_views_there_are_none_and_any_number_of_images_is_seen_alike(few):
-    assert augmentation.tta_views(only(tta=0)) == []
-    view = augmentation.tta_views(Config())[0]
+    assert augmentation.tta_transforms(only(tta=0)) == []
+    view = augmentation.tta_transforms(Config())[0]
     whole = view(few.images[:40])
     for count in (0, 1, 2, 3, 5, 8, 33):
         np.testing.assert_array_equal(view(few.images[:count]), whole[:count])

@@ -136,7 +136,7 @@ def test_without_cleanlab_the_section_says_how_to_install_it(tmp_path, monkeypat
 
 def test_a_plain_split_shows_the_rows_that_were_asked(tmp_path):
     folders, run, digits = finished_run(tmp_path, folds=1, holdout=0.5)
-    asked = plan_members(run.config, digits.train.labels)[0].out_of_fold_rows
+    asked = plan_members(run.config, digits.train.labels)[0].val_rows
     page = make_report(folders, run, digits).read_text("utf-8")
     shown = re.findall(r'alt="Row (\d+): label (\d), read as (\d)"', page)
     assert shown and all(int(row) - 1 in asked and digits.train.labels[int(row) - 1] == int(i) for row, i, _ in shown)
@@ -201,7 +201,7 @@ def test_members_are_compared_on_the_test_rows(made):
     _, run, digits, _ = made
     members = plan_members(run.config, digits.train.labels)
     results = [run.load_member(m.name) for m in members]
-    rows = per_member(members, results, np.stack([r.test[1] for r in results]))
+    rows = per_member(members, results, np.stack([r.test_probs[1] for r in results]))
     assert rows[0]["agreement"] == pytest.approx(1 - 10 / 2000)  # they differ in ten of 2,000
 
 
@@ -237,7 +237,7 @@ def test_a_failing_report_costs_a_line(tmp_path, monkeypatch, capsys):
     from competition import pipeline  # loads Keras
 
     folders, run, digits = finished_run(tmp_path, misread={})
-    run.submission.write_text("damaged")
+    run.submission_csv.write_text("damaged")
     (run.path / "scores.json").unlink()
     pipeline.illustrate(folders, run, digits)
     lines = capsys.readouterr().out.splitlines()[-2:]

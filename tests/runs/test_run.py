@@ -14,8 +14,8 @@ from competition.runs.folders import Folders
 from competition.runs.run import find_run, list_runs
 
 RESULT = MemberResult(
-    out_of_fold=np.full((2, 3, 10), 0.1, np.float32),
-    test=np.full((2, 4, 10), 0.1, np.float32),
+    val_probs=np.full((2, 3, 10), 0.1, np.float32),
+    test_probs=np.full((2, 4, 10), 0.1, np.float32),
     weights=[np.arange(6, dtype=np.float32).reshape(2, 3), np.ones(3, np.float32)],
     history=[{**dict.fromkeys(("accuracy", "val_accuracy", "val_loss"), 0.9), "loss": loss} for loss in (0.5, 0.25)],
     facts={"seed": 7, "accuracy": 0.75, "data_sha256": "a", "seconds": 1.5, "epochs": 2, "kept_epoch": 2},
@@ -39,7 +39,7 @@ def start(folders, identity=IDENTITY, **settings):
 
 
 def finish(folders, run, part=None, label=0):
-    run.submission.write_text(f"ImageId,Label\n1,{label}\n")
+    run.submission_csv.write_text(f"ImageId,Label\n1,{label}\n")
     history.finish(folders, run, SCORES, {"members": 12.5, "data": 1}, part)
 
 
@@ -47,7 +47,7 @@ def test_a_member_comes_back_as_it_was_stored(folders):
     run = start(folders)
     run.store_member("m", RESULT)
     loaded = run.load_member("m")
-    np.testing.assert_array_equal(loaded.out_of_fold, RESULT.out_of_fold)
+    np.testing.assert_array_equal(loaded.val_probs, RESULT.val_probs)
     assert all((a == b).all() and a.dtype == b.dtype for a, b in zip(loaded.weights, RESULT.weights, strict=True))
     assert loaded.facts == RESULT.facts and loaded.history[1]["loss"] == "0.25"
     assert run.load_member("other") is None

@@ -204,19 +204,19 @@ def test_no_early_stopping_keeps_the_last_epoch():
 
 
 def test_a_random_split_asks_about_a_part_alone(sample):
-    from competition.ensemble.folds import mean_seen_by, plan_members, seen_by
+    from competition.ensemble.folds import mean_members_per_row, members_per_row, plan_members
 
     config = dataclasses.replace(Config(), folds=1, repeats=3, holdout=1 / 7)
     members = plan_members(config, sample.labels)
     assert [member.name for member in members] == [f"repeat{i}-fold1" for i in (1, 2, 3)]
     for member in members:
-        taught, asked = member.train_rows, member.out_of_fold_rows
+        taught, asked = member.train_rows, member.val_rows
         assert len(asked) == 857 and sorted([*taught, *asked]) == list(range(6000))
         assert np.abs(np.bincount(sample.labels[asked]) / 857 - np.bincount(sample.labels) / 6000).max() < 0.002
-    assert (members[0].out_of_fold_rows != members[1].out_of_fold_rows).any()
-    counts = seen_by(members, len(sample))
+    assert (members[0].val_rows != members[1].val_rows).any()
+    counts = members_per_row(members, len(sample))
     assert counts.sum() == 3 * 857 and counts.max() <= 3
-    assert mean_seen_by(np.array([0, 1, 2, 2])) == pytest.approx(3 / 2)
+    assert mean_members_per_row(np.array([0, 1, 2, 2])) == pytest.approx(3 / 2)
 
 
 @pytest.mark.slow

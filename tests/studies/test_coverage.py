@@ -22,7 +22,7 @@ def planted(pool, wrong):
     """What each member says of its rows: the label for certain, but for some rows, of which it says the next digit."""
     results = {}
     for member in pool.values():
-        rows = member.out_of_fold_rows
+        rows = member.val_rows
         said = np.eye(10, dtype=np.float32)[(LABELS[rows] + np.isin(rows, wrong)) % 10]
         results[member.name] = MemberResult(np.stack([said, said]), said[None], [], [], {})
     return results
@@ -34,7 +34,7 @@ def test_a_member_of_the_pool_is_asked_about_all_that_it_has_not_seen():
     assert sorted(np.concatenate(blocks)) == list(range(1200))
     for (half, _, _), member in pool.items():
         assert sorted(member.train_rows) == sorted(np.concatenate([blocks[block] for block in half]))
-        assert sorted([*member.train_rows, *member.out_of_fold_rows]) == list(range(1200))
+        assert sorted([*member.train_rows, *member.val_rows]) == list(range(1200))
 
 
 @pytest.mark.parametrize("case", coverage_recombined.CASES)
@@ -117,4 +117,4 @@ def test_a_whole_draw_is_trained_once(few, tmp_path, monkeypatch, case, capsys):
 
 def test_no_competitions_are_refused():
     with pytest.raises(CompetitionError, match=r"Competitions are 1 or more. Received: 0. Next: "):
-        coverage.measure(None, None, None, None, 0, 0, None, None)
+        coverage.measure(None, None, None, None, 0, 0)

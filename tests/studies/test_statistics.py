@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from competition.ensemble.scoring import Z95
-from competition.network.calibration import temperature
+from competition.network.calibration import fit_temperature
 from competition.studies.statistics import (
     Difference,
     averages,
@@ -78,8 +78,8 @@ def test_members_that_judge_the_same_row_are_no_independent_witnesses():
 def test_a_temperature_is_found_and_one_that_members_share_changes_nothing():
     labels, said = planted(rows=2000, members=1)
     logs = np.log(np.maximum(said[:, 0], 1e-12))
-    heat = temperature(labels, logs)
-    assert temperature(labels, 2 * logs) == pytest.approx(2 * heat, rel=5e-3)
+    temperature = fit_temperature(labels, logs)
+    assert fit_temperature(labels, 2 * logs) == pytest.approx(2 * temperature, rel=5e-3)
     smoothed = np.sqrt(said) / np.sqrt(said).sum(axis=-1, keepdims=True)
     before, after = measured(labels, said), measured(labels, smoothed.astype(np.float32))
     for key, values in before.items():

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from competition import __main__, pipeline
+from competition import __main__
 from competition.config import RECIPES, Config
 from competition.data.dataset import Dataset, find_csvs
 from competition.data.digits import Digits, read_digits
@@ -32,7 +32,7 @@ STRENGTHS = {0.1: 4.0, 0.05: 5.5, 0.2: 3.0, 0.3: 4.0, 0.9: None}  # what this te
 class Engine:
     """In place of training: members say what is planted, and `trained` keeps their names; one may be stopped at."""
 
-    def settle(self, setup, members):
+    def allocate(self, setup, members):
         return setup
 
     def __init__(self, stop_at=None):
@@ -51,7 +51,7 @@ class Engine:
             if strength is None:
                 yield member.name, CompetitionError(f"{member.name} must learn.")
                 continue
-            labels, asked = work.train.labels, member.out_of_fold_rows
+            labels, asked = work.train.labels, member.val_rows
             draw = np.random.default_rng(member.seed)
             valid = said(draw, labels, row_facts(len(labels))[1], strength)[:, asked]
             test = said(draw, np.zeros(len(work.test), int), np.ones(len(work.test)), strength)
@@ -140,10 +140,10 @@ def test_one_third_teaches_and_two_thirds_are_asked(sample):
     assert len(members) == 6 and len({member.seed for member in members}) == 6
     for first in (0, 3):
         taught = np.concatenate([member.train_rows for member in members[first : first + 3]])
-        asked = np.concatenate([member.out_of_fold_rows for member in members[first : first + 3]])
+        asked = np.concatenate([member.val_rows for member in members[first : first + 3]])
         assert sorted(taught) == list(rows) and (np.bincount(asked)[rows] == 2).all()
     for member in members:
-        assert sorted([*member.train_rows, *member.out_of_fold_rows]) == list(rows)
+        assert sorted([*member.train_rows, *member.val_rows]) == list(rows)
         share = np.bincount(sample.labels[member.train_rows]) / len(member.train_rows)
         assert np.abs(share - np.bincount(sample.labels[rows]) / 5000).max() < 0.002
     assert (members[0].train_rows != members[3].train_rows).any()
@@ -152,7 +152,7 @@ def test_one_third_teaches_and_two_thirds_are_asked(sample):
 def test_in_full_the_folds_are_the_recipes(sample):
     rows = np.arange(1000, 6000)
     members = plan(BASE, QUICK, sample.labels, rows, seeds=1, full=True)
-    asked = np.concatenate([member.out_of_fold_rows for member in members])
+    asked = np.concatenate([member.val_rows for member in members])
     assert len(members) == 4 and sorted(asked) == list(rows) and len(members[0].train_rows) == 3750
     with pytest.raises(CompetitionError, match="FULL=1 needs folds"):
         plan(BASE, RECIPES["reference"], sample.labels, rows, seeds=1, full=True)
@@ -180,7 +180,7 @@ def test_what_members_say_is_found_by_row(few):
     rows = np.arange(5, 605 - 10)
     members = plan(BASE, QUICK, few.labels, rows, 2, False)
     results = [
-        MemberResult(np.tile(member.out_of_fold_rows[:, None] + number / 10, (2, 1, 10)), None, [], [], {})
+        MemberResult(np.tile(member.val_rows[:, None] + number / 10, (2, 1, 10)), None, [], [], {})
         for number, member in enumerate(members)
     ]
     found, spoke = said_of(members, results, rows)
@@ -218,7 +218,7 @@ def test_no_study_teaches_or_asks_about_the_rows_kept_out(few, study):
     assert {line["rows"] for line in lines} == {600 - 86}
     hidden, rows = kept_out(few), np.setdiff1d(np.arange(600), kept_out(few))
     for member in plan(BASE, QUICK, few.labels, rows, 1, False):
-        assert not set(hidden) & {*member.train_rows, *member.out_of_fold_rows}
+        assert not set(hidden) & {*member.train_rows, *member.val_rows}
 
 
 def test_nothing_is_trained_twice(study):
@@ -256,12 +256,12 @@ def test_other_code_of_the_network_or_another_setup_trains_anew(study, monkeypat
 
 def test_one_study_at_a_time_trains_in_a_folder(study, tmp_path):
     script = "import sys; from pathlib import Path; from competition.runs import files\n"
-    script += "lock = files.claim(Path(sys.argv[1])); print('held', flush=True); sys.stdin.read()"
+    script += "lock = files.lock(Path(sys.argv[1])); print('held', flush=True); sys.stdin.read()"
     lock = tmp_path / "studies" / "members" / ".lock"
     command = [sys.executable, "-c", script, str(lock)]
     with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
         assert other.stdout.readline() == b"held\n"
-        with pytest.raises(CompetitionError, match=f"at which process {other.pid} on .* is at work. Next: wait for it"):
+        with pytest.raises(CompetitionError, match=f"where process {other.pid} on .* trains. Next: wait for it"):
             study("epochs=3")
         other.stdin.close()
     assert study("epochs=3")[1].trained
@@ -279,7 +279,7 @@ def test_a_change_that_does_not_learn_costs_its_own_line_alone(study, capsys):
 
 def test_planted_changes_are_told_apart_from_the_command_line_to_the_page(tmp_path, monkeypatch, capsys):
     """On the sample's rows: one better, one worse, one that does nothing; and the table holds what was printed."""
-    monkeypatch.setattr(pipeline, "choose_engine", lambda *a: Engine())
+    monkeypatch.setattr("competition.studies.study.choose_engine", lambda *a: Engine())
     changes = "label_smoothing=0.05; label_smoothing=0.2,epochs=14; label_smoothing=0.3"
     arguments = ["study", "--changes", changes, "--name", "planted", "--source", "sample"]
     assert __main__.main([*arguments, "--submissions", str(tmp_path)]) == 0

@@ -126,7 +126,7 @@ show_digits("augmentation", [images[0], *variants], [f"{labels[0]} as it is", *[
 
 # %%
 member = folds.plan_members(config, labels)[0]
-learned, asked = len(member.train_rows), len(member.out_of_fold_rows)
+learned, asked = len(member.train_rows), len(member.val_rows)
 print(f"{config.members} networks; the first learns from {learned} digits, {asked} test it.")
 
 # %% [markdown]
@@ -134,7 +134,7 @@ print(f"{config.members} networks; the first learns from {learned} digits, {aske
 # A small convolutional network (the first, where the settings name several kinds), in the package's own words:
 
 # %%
-setup = Processes().settle(choose_setup(), config.members)  # the cores are divided among the members
+setup = Processes().allocate(choose_setup(), config.members)  # the cores are divided among the members
 source = inspect.getsource(ARCHITECTURES[member.config.architecture])
 print(source + inspect.getsource(after_the_stem) * ("after_the_stem" in source))
 prepare(setup, config.seed)
@@ -167,9 +167,9 @@ show("loss", figures.curves(histories, kept, "loss", config.label_smoothing))
 
 # %%
 probabilities = run.read_arrays("probabilities.npz")
-variant = config.variant  # 1: averaged over views of the picture
+variant = config.submitted  # 1: averaged over views of the picture
 out_of_fold, answers = probabilities["out_of_fold"][variant], probabilities["test"][variant]
-rows = scoring.judged(out_of_fold)  # all of them, unless the recipe asks about a random part, or time ran out
+rows = scoring.rows_predicted(out_of_fold)  # all of them, unless the recipe asks about a random part, or time ran out
 out_of_fold, labels, images = out_of_fold[rows], labels[rows], images[rows]
 predicted = out_of_fold.argmax(axis=1)
 oof, board = scores["out_of_fold"], scores["leaderboard"]
@@ -199,10 +199,10 @@ show_digits("errors", images[worst], [f"{labels[i]} → {predicted[i]}, {truth[i
 # here are the check that Kaggle would accept it, its first rows, and the figures.
 
 # %%
-for warning in check_submission(run.submission, len(dataset.test), dataset.train.labels):
+for warning in check_submission(run.submission_csv, len(dataset.test), dataset.train.labels):
     print("Warning:", warning)
-submission = pd.read_csv(run.submission)
-print(f"{folders.published or run.submission}: {len(submission)} rows, Kaggle would accept it.\n")
+submission = pd.read_csv(run.submission_csv)
+print(f"{folders.published or run.submission_csv}: {len(submission)} rows, Kaggle would accept it.\n")
 print(submission.head().to_string(index=False))
 
 # %%
