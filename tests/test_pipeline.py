@@ -96,7 +96,7 @@ def test_out_of_fold_is_the_mean_of_the_members_that_never_saw_a_row(trained, fe
         wrong = member.val_probs[1].argmax(1) != few.labels[valid]
         assert member.facts["accuracy"] == pytest.approx(1 - wrong.mean())
     np.testing.assert_allclose(arrays["out_of_fold"], said, atol=1e-6)
-    np.testing.assert_allclose(arrays["test"], np.mean([member.test for member in members], axis=0), atol=1e-6)
+    np.testing.assert_allclose(arrays["test"], np.mean([member.test_probs for member in members], axis=0), atol=1e-6)
 
 
 @pytest.mark.slow

@@ -65,7 +65,7 @@ def test_resumed_what_is_missing_is_trained_and_nothing_else(train):
     results = start(again)
     assert again.trained == ["repeat1-fold1", "repeat3-fold1"] and list(results) == list(first)
     for name, result in results.items():
-        np.testing.assert_array_equal(result.test_probs, first[name].test)
+        np.testing.assert_array_equal(result.test_probs, first[name].test_probs)
 
 
 def test_a_member_that_fails_ends_the_run_and_the_others_are_kept(train):

@@ -64,7 +64,7 @@ def test_each_member_says_what_it_said_when_trained_however_many_are_asked_at_on
     whole, members = ensemble.ask(images)
     assert ensemble.members == ["repeat1-fold1", "repeat2-fold1"]
     for name, said in zip(ensemble.members, members, strict=True):
-        np.testing.assert_allclose(said, run.load_member(name).test[1], atol=1e-6)
+        np.testing.assert_allclose(said, run.load_member(name).test_probs[1], atol=1e-6)
     np.testing.assert_allclose(members.mean(axis=0), whole, atol=1e-6)
 
 
@@ -147,7 +147,7 @@ def test_the_exported_model_loads_where_the_package_is_not(trained, tmp_path):
         "assert m.dtype_policy.name == 'float32'; np.save('said.npy', m.predict(np.load('images.npy'), verbose=0))"
     )
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, capture_output=True)
-    members = [run.load_member(name).test[0] for name in member_settings(run.config)]
+    members = [run.load_member(name).test_probs[0] for name in member_settings(run.config)]
     assert min(np.abs(np.load(tmp_path / "said.npy") - member).max() for member in members) < 1e-5
 
 

@@ -136,7 +136,7 @@ def test_members_are_taken_in_order_as_time_allows(clock, tmp_path, few):
     last = Timed(clock)
     results, undisturbed = train(runs[0], None, last), train(runs[1], None)
     assert list(results) == list(undisturbed) == names and last.trained == names[5:]
-    assert all((results[name].test_probs == undisturbed[name].test).all() for name in names)
+    assert all((results[name].test_probs == undisturbed[name].test_probs).all() for name in names)
 
 
 def test_a_repeat_that_is_not_all_there_counts_by_the_variance_that_it_brings(few):

@@ -100,13 +100,13 @@ def test_retraining_and_resuming_start_nothing_from_it(world, capsys):
 
 def test_a_member_copied_into_an_unfinished_run_is_trained_again(world, capsys):
     folders, real, foreign = world
-    before = real.submission.read_bytes()
+    before = real.submission_csv.read_bytes()
     (real.path / "done.json").unlink()
     copy_member(foreign, real)
     assert real.load_member("repeat1-fold1") is None
     assert train(folders, "auto") == real
     assert "was made from other data" in capsys.readouterr().out
-    assert real.submission.read_bytes() == before and provenance.row_of_run(folders, real)
+    assert real.submission_csv.read_bytes() == before and provenance.row_of_run(folders, real)
 
 
 @pytest.mark.parametrize("name", ("repeat1-fold1", "another"))
@@ -163,18 +163,18 @@ def source_of(run):
 
 def test_its_submission_copied_elsewhere_is_refused(world, tmp_path, capsys):
     folders, real, foreign = world
-    copy = shutil.copy(foreign.submission, tmp_path / "mine.csv")
+    copy = shutil.copy(foreign.submission_csv, tmp_path / "mine.csv")
     refused(folders, "--file", copy, capsys=capsys)
     shutil.rmtree(foreign.path)  # history.csv remembers
     refused(folders, "--file", copy, capsys=capsys)
-    shutil.copy(copy, real.submission)
+    shutil.copy(copy, real.submission_csv)
     with pytest.raises(CompetitionError, match="must be as the run wrote it"):
         provenance.row_of_run(folders, real)
 
 
 def test_a_submission_of_make_baselines_is_known_as_well(world, tmp_path, capsys):
     folders, _, foreign = world
-    copy = shutil.copy(foreign.submission, tmp_path / "mine.csv")
+    copy = shutil.copy(foreign.submission_csv, tmp_path / "mine.csv")
     folders.baselines.submissions.mkdir()
     foreign.path.rename(folders.baselines.submissions / foreign.name)
     folders.history.unlink()

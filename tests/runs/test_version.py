@@ -6,7 +6,7 @@ from competition.runs import version
 from competition.runs.folders import PACKAGE
 from competition.runs.version import package_files, package_sha256
 
-ROOMS = sorted(path.parent.name for path in PACKAGE.glob("*/__init__.py"))
+ROOMS = sorted({path.parent.name for path in PACKAGE.glob("*/__init__.py")} - {"studies"})
 
 
 @pytest.fixture
@@ -17,13 +17,15 @@ def copy(tmp_path, monkeypatch):
     return tmp_path / "competition"
 
 
-def test_a_line_in_any_room_changes_the_hash(copy):
+def test_a_line_in_any_room_that_a_run_needs_changes_the_hash(copy):
     hashes = [package_sha256()]
+    (copy / "studies" / "study.py").write_text("")
+    assert package_sha256() == hashes[0]
     for folder in (copy, *(copy / room for room in ROOMS)):
         last = sorted(folder.glob("*.py"))[-1]
         last.write_text(last.read_text() + "# a line\n")
         hashes.append(package_sha256())
-    assert len(ROOMS) == 6 and len(set(hashes)) == 8
+    assert len(ROOMS) == 7 and len(set(hashes)) == 9
 
 
 def test_a_template_counts_and_where_a_file_lies_but_no_readme_and_no_cache(copy):
@@ -33,7 +35,7 @@ def test_a_template_counts_and_where_a_file_lies_but_no_readme_and_no_cache(copy
     (copy / "runs" / "__pycache__" / "x.pyc").write_text("")
     (copy / "runs" / ".hidden").write_text("")
     assert package_sha256() == before
-    (copy / "kaggle" / "submission.py").rename(copy / "runs" / "submission.py")
+    (copy / "data" / "submission.py").rename(copy / "runs" / "submission.py")
     moved = package_sha256()
     template = next((copy / "report" / "templates").glob("*.j2"))
     template.write_text(template.read_text() + " ")
