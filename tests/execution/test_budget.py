@@ -229,7 +229,7 @@ def test_it_goes_on_and_ends_with_the_bytes_of_an_undisturbed_run(ended, tmp_pat
 
     assert train(folders) == run and run.whole
     undisturbed = train(replace(folders, submissions=tmp_path / "others"))
-    assert run.submission_csv.read_bytes() == undisturbed.submission.read_bytes() != first
+    assert run.submission_csv.read_bytes() == undisturbed.submission_csv.read_bytes() != first
     arrays = [one.read_arrays("probabilities.npz") for one in (run, undisturbed)]
     assert all((arrays[0][name] == arrays[1][name]).all() for name in ("out_of_fold", "test"))
     new, sent = history.read(folders)
