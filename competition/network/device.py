@@ -19,7 +19,7 @@ from pathlib import Path
 
 from joblib import cpu_count
 
-from competition.errors import CompetitionError
+from competition.errors import CompetitionError, one_line
 
 
 @contextmanager
@@ -39,8 +39,20 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # By itself TensorFlow takes oneDNN's kernels only from AVX512-VNNI on; with AVX2 they halve the time of a step.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 with _no_greetings():
-    import keras
-
+    try:
+        import keras
+    except (ModuleNotFoundError, ValueError) as error:
+        if isinstance(error, ModuleNotFoundError) and error.name not in ("jax", "torch", "openvino"):
+            raise
+        raise CompetitionError(
+            "Keras needs a backend that is installed and settings that it knows, from KERAS_BACKEND and "
+            f"~/.keras/keras.json. Received: {one_line(error)}. "
+            "Next: the same command after `export KERAS_BACKEND=tensorflow`, or with keras.json moved away."
+        ) from None
+    # Whatever keras.json says: arrays, models and saved files of this package are in these forms.
+    keras.config.set_image_data_format("channels_last")
+    keras.config.set_floatx("float32")
+    keras.config.set_epsilon(1e-7)
     BACKEND, ONEDNN = keras.backend.backend(), False
     if BACKEND == "tensorflow":
         import tensorflow as tf

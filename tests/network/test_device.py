@@ -1,9 +1,15 @@
 """What `auto` comes to: on Kaggle's GPUs, on newer ones, and on processors with and without bfloat16."""
 
+import json
+import os
+import subprocess
+import sys
+
 import pytest
 
 from competition.network import device
 from competition.network.device import Setup, choose_setup
+from competition.runs.folders import ROOT
 
 pytestmark = pytest.mark.skipif(device.BACKEND != "tensorflow", reason="the table is TensorFlow's")
 
@@ -32,3 +38,28 @@ def test_auto_takes_what_measures_fastest(monkeypatch, cards, flags, precision, 
     assert choose_setup() == Setup(precision, jit, threads=None, deterministic=True)
     assert choose_setup("float32", "on", 3, False) == Setup("float32", True, 3, False)
     assert choose_setup("mixed_bfloat16", "off", 0) == Setup("mixed_bfloat16", False, 0)
+
+
+def imported(home, code, **settings):
+    """Start a process that loads the device with a keras.json and an environment of its own."""
+    (home / "keras.json").write_text(json.dumps(settings.pop("keras_json", {})))
+    environment = {**os.environ, "KERAS_HOME": str(home), **settings}
+    return subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True)
+
+
+def test_keras_json_changes_no_form_of_ours(tmp_path):
+    code = "from competition.network.device import keras; c = keras.config\n"
+    code += "print(c.image_data_format(), c.floatx(), c.epsilon())"
+    odd = {"image_data_format": "channels_first", "floatx": "float16", "epsilon": 0.5}
+    done = imported(tmp_path, code, keras_json=odd)
+    assert done.stdout == "channels_last float32 1e-07\n", done.stderr
+
+
+@pytest.mark.parametrize(
+    "settings", ({"KERAS_BACKEND": "numpy1"}, {"KERAS_BACKEND": "", "keras_json": {"backend": "theano"}})
+)
+def test_a_backend_that_is_not_there_is_refused_in_one_line(tmp_path, settings):
+    code = "import sys; from competition.__main__ import main; sys.exit(main(['train', '--source', 'sample', '--minutes', '0']))"
+    done = imported(tmp_path, code, **settings)
+    assert done.returncode == 1 and done.stderr.startswith("Error: Keras needs a backend that is installed")
+    assert done.stderr.count("\n") == 1 and "Next: " in done.stderr
