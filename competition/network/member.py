@@ -17,7 +17,7 @@ class Member:
         config: its own settings, see `Config.of_repeat`.
         seed: its own.
         train_rows: numbers of the rows that teach it, sorted.
-        val_rows: of those that it never sees and is asked about, sorted.
+        val_rows: numbers of its validation rows, which it never sees, sorted; none for a refit member.
     """
 
     name: str

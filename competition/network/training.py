@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from competition.config import Config
+from competition.config import TTA, Config
 from competition.data.digits import Digits
 from competition.network.augmentation import Augmenter, tta_transforms
 from competition.network.calibration import calibrate
@@ -74,7 +74,7 @@ def fit_member(
         "epochs": len(epochs),
         "steps": steps * len(epochs),
         "kept_epoch": stopping.kept_epoch,
-        "accuracy": float(np.mean(out_of_fold[1].argmax(1) == train.labels[asked])),
+        "accuracy": float(np.mean(out_of_fold[TTA].argmax(1) == train.labels[asked])) if len(asked) else None,
         "training_seconds": round(trained - started, 1),
         "seconds": round(time.perf_counter() - started, 1),
         "data_source": train.source,
@@ -184,6 +184,8 @@ def predict_probabilities(model: keras.Model, images, views=()) -> np.ndarray:
     Returns:
         float32 array (2, n, 10).
     """
+    if not len(images):  # a refit member has no validation rows
+        return np.empty((2, 0, 10), np.float32)
 
     def probabilities(seen):
         return np.asarray(keras.ops.softmax(predict_logits(model, seen)), np.float32)
