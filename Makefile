@@ -1,6 +1,8 @@
 # `make` lists the targets. Settings: RECIPE=fast, MINUTES=30, ARGS="--epochs 20 --seed 7"; VENV= uses the python at hand.
 
 VENV ?= .venv
+# PYTHON3 makes the environment
+PYTHON3 ?= python3
 ifeq ($(VENV),)
 PYTHON := python3
 SETUP :=
@@ -8,70 +10,53 @@ else
 PYTHON := $(VENV)/bin/python
 SETUP := $(VENV)/.installed
 endif
+unexport PYTHONSAFEPATH PYTHONOPTIMIZE  # the package lies in this folder, and --help is its docstrings
 
 PIP = $(PYTHON) -m pip install --quiet --disable-pip-version-check
+PACKAGES := -r requirements.txt -c constraints.txt
 SIDE_BY_SIDE := -n auto --dist loadfile  # tests, a process a core; those of a file share what is costly
 quoted = '$(subst ','\'',$(1))'
+HERE := $(call quoted,$(strip $(MAKEFILE_LIST)))
 
 .DEFAULT_GOAL := help
-.PHONY: help data train study coverage baselines blend draw check submit scores report predict kernel notebook record test test-all
-.PHONY: bench soak fuzz lint clean
-
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {name = $$1; text = $$2; if (length(text) > 63 && match(text, / \(.*/)) \
-		text = substr(text, 1, RSTART - 1) "\n" sprintf("%17s", "") substr(text, RSTART + 1); \
-		printf "  make %-9s %s\n", name, text}' $(MAKEFILE_LIST)
+	@awk '/^[a-z-]+:.*  ## / { takes = ""; if ($$2 == "takes") for (i = 4; $$i != "##"; i++) takes = takes ", " $$i; \
+		name = substr($$1, 1, length($$1) - 1); text = $$0; sub(/.*  ## /, "", text); \
+		if (takes) text = text " (" substr(takes, 3) ")"; if (length(text) > 61 && match(text, / \(/)) \
+		text = substr(text, 1, RSTART - 1) "\n" sprintf("%19s", "") substr(text, RSTART + 1); \
+		printf "  make %-11s %s\n", name, text }' $(HERE)
 
-data: $(SETUP)  ## find, download or unpack the data, and check every value
-	@$(PYTHON) -m competition data $(ARGS)
+# What the package does: a line each, with the variables that the target takes and passes on as flags. NAME= is a value,
+# --name value; NAME=1 is a switch, --name; NAME alone is a value without a flag.
+data: takes =  ## find, download or unpack the data, and check every value
+train: takes = RECIPE= MINUTES= NEW=1 JOBS= SCHEDULER= TENSORBOARD=1  ## train the ensemble and write a submission
+study: takes = BASE= CHANGES= SEEDS= FULL=1 NAME= JOBS= SCHEDULER=  ## does a change help? As CHANGES="epochs=14; width=2"
+baselines: takes = JOBS= REFERENCE=1 MINUTES=  ## train six classic systems by their own recipes, beside ours
+coverage: takes = JOBS=  ## does the predicted interval hold? hours of simulations
+blend: takes = RUNS=run-a,run-b  ## average finished runs into a new one
+check: takes = FILE  ## check a submission the way Kaggle would: FILE=my.csv
+submit: takes = RUN= FILE=  ## send the newest complete run to Kaggle, wait for its score
+scores: takes =  ## ask Kaggle for all scores: predicted against real
+kernel: takes = KIND= RECIPE= MINUTES= PUSH=1 UNPACK=  ## pack the package and a recipe for Kaggle, or PUSH=1 to it
+notebook: takes = RUN=  ## execute the walk-through of a run, into the run's folder
+report: takes = RUN= COMPARE=run-a,run-b  ## make report.html of the newest run, or compare two
+predict: takes = RUN= MODEL=  ## label a CSV or pictures of digits by a run: IMAGES=my.png
+draw: takes = RUN= PORT=  ## draw digits in the browser and watch a run read them
+record: takes = RUN= REMARK=  ## copy a run's row into submissions/record.csv
 
-train: $(SETUP)  ## train the ensemble and write a submission (RECIPE=, MINUTES=, NEW=1, JOBS= or SCHEDULER=, TENSORBOARD=1)
-	@$(PYTHON) -m competition train $(if $(RECIPE),--recipe $(RECIPE)) $(if $(MINUTES),--minutes $(MINUTES)) $(if $(JOBS),--jobs $(JOBS)) $(if $(SCHEDULER),--scheduler $(SCHEDULER)) $(if $(NEW),--new) $(if $(TENSORBOARD),--tensorboard) $(ARGS)
+COMMANDS := $(shell sed -n 's/^\([a-z]*\): takes =.*/\1/p' $(HERE))
+lower = $(shell echo $(1) | tr A-Z_ a-z-)
+flag = $(if $(findstring =,$(1)),--$(call lower,$(2))) $(if $(filter %=1,$(1)),,$(call quoted,$($(2))))
+flags = $(foreach taken,$(takes),$(foreach name,$(firstword $(subst =, ,$(taken))),$(if $($(name)),$(call flag,$(taken),$(name)))))
 
-study: $(SETUP)  ## does a change help? (BASE=, CHANGES="epochs=14; width=2", SEEDS=, FULL=1, NAME=)
-	@$(PYTHON) -m competition study $(if $(BASE),--base $(call quoted,$(BASE))) --changes $(call quoted,$(CHANGES)) \
-		$(if $(SEEDS),--seeds $(SEEDS)) $(if $(FULL),--full) $(if $(NAME),--name $(call quoted,$(NAME))) \
-		$(if $(JOBS),--jobs $(JOBS)) $(if $(SCHEDULER),--scheduler $(SCHEDULER)) $(ARGS)
-
-baselines: $(SETUP)  ## train six classic systems by their own recipes, beside ours (JOBS=, REFERENCE=1 with MINUTES=)
-	@$(PYTHON) -m competition baselines $(if $(JOBS),--jobs $(JOBS)) $(if $(REFERENCE),--reference) \
-		$(if $(MINUTES),--minutes $(MINUTES)) $(ARGS)
-
-coverage: $(SETUP)  ## does the predicted interval hold? hours of simulations (ARGS="3 99": three small competitions, seed 99)
-	@$(PYTHON) -m competition coverage $(if $(JOBS),--jobs $(JOBS)) $(ARGS)
-
-blend: $(SETUP)  ## average finished runs into a new one (RUNS=run-a,run-b)
-	@$(PYTHON) -m competition blend --runs $(call quoted,$(RUNS)) $(ARGS)
-
-check: $(SETUP)  ## check any submission file the way Kaggle would (FILE=)
-	@$(PYTHON) -m competition check $(call quoted,$(FILE)) $(ARGS)
-
-submit: $(SETUP)  ## send the newest complete run to Kaggle and wait for its score (RUN=, FILE=, ARGS=--force)
-	@$(PYTHON) -m competition submit $(if $(RUN),--run $(call quoted,$(RUN))) $(if $(FILE),--file $(call quoted,$(FILE))) $(ARGS)
-
-scores: $(SETUP)  ## ask Kaggle for all scores: predicted against real
-	@$(PYTHON) -m competition scores $(ARGS)
-
-kernel: $(SETUP)  ## pack the package and a recipe for Kaggle (KIND=script, RECIPE=, MINUTES=, PUSH=1, UNPACK=FILE)
-	@$(PYTHON) -m competition kernel $(if $(KIND),--kind $(KIND)) $(if $(RECIPE),--recipe $(RECIPE)) \
-		$(if $(MINUTES),--minutes $(MINUTES)) $(if $(PUSH),--push) $(if $(UNPACK),--unpack $(call quoted,$(UNPACK))) $(ARGS)
-
-notebook: $(SETUP)  ## execute the walk-through of a run, into the run's folder (RUN=)
-	@$(PYTHON) -m competition notebook $(if $(RUN),--run $(call quoted,$(RUN))) $(ARGS)
-
-report: $(SETUP)  ## make report.html of the newest complete run, or compare two (RUN= or COMPARE=run-a,run-b)
-	@$(PYTHON) -m competition report $(if $(RUN),--run $(call quoted,$(RUN))) $(if $(COMPARE),--compare $(call quoted,$(COMPARE))) $(ARGS)
+.PHONY: $(COMMANDS) help test test-all bench soak fuzz lint constraints clean
+$(filter-out predict,$(COMMANDS)): $(SETUP)
+	@$(PYTHON) -m competition $@ $(flags) $(ARGS)
 
 # IMAGES is a file, or several as a shell takes them: IMAGES="a.png b.png", IMAGES="photos/*.png", IMAGES="'my a.png' b.png"
-predict: $(SETUP)  ## label a CSV or pictures of digits by a run (IMAGES=, RUN=, MODEL=)
+predict: $(SETUP)
 	@images=$(call quoted,$(IMAGES)); if [ -e "$$images" ]; then set -- "$$images"; else eval "set -- $$images"; fi; \
-		$(PYTHON) -m competition predict $(if $(RUN),--run $(call quoted,$(RUN))) $(if $(MODEL),--model $(call quoted,$(MODEL))) "$$@" $(ARGS)
-
-draw: $(SETUP)  ## draw digits in the browser and watch a run read them (RUN=, PORT=, ARGS=--no-browser)
-	@$(PYTHON) -m competition draw $(if $(RUN),--run $(call quoted,$(RUN))) $(if $(PORT),--port $(PORT)) $(ARGS)
-
-record: $(SETUP)  ## copy a run's row into submissions/record.csv (RUN=, REMARK=)
-	@$(PYTHON) -m competition record $(if $(RUN),--run $(call quoted,$(RUN))) --remark $(call quoted,$(REMARK)) $(ARGS)
+		$(PYTHON) -m competition predict $(flags) "$$@" $(ARGS)
 
 test: lint  ## lint and the tests, about 3 minutes
 	@$(PYTHON) -m pytest $(SIDE_BY_SIDE) $(ARGS)
@@ -91,16 +76,25 @@ fuzz: $(SETUP)  ## read 7,000 damaged files: each as what it is, or refused (ARG
 lint: $(SETUP)  ## ruff: lint and format
 	@$(PYTHON) -m ruff check --quiet . && $(PYTHON) -m ruff format --check --quiet .
 
+constraints: $(SETUP)  ## renew constraints.txt: the newest versions allowed
+	@$(PYTHON) -m uv pip compile --quiet --universal --python-version 3.11 --upgrade --no-annotate \
+		--custom-compile-command "make constraints" --output-file constraints.txt requirements.txt tests/requirements.txt
+
 clean:  ## remove the environment and caches, never runs or data
 	rm -rf .venv .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.venv/.installed $(filter-out .venv/.installed,$(SETUP)): requirements.txt
-	@python3 -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed. Received: " + sys.version.split()[0])'
+# No final TensorFlow runs on Python 3.14: pip would take a release candidate there, and keras-nightly beside keras
+FITS = import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info < (3, 14))
+NEEDS = Python 3.11, 3.12 or 3.13 is needed, with its venv. Received: $$($(PYTHON3) --version 2>&1 | tail -1), as $(PYTHON3). Next:
+.venv/.installed $(filter-out .venv/.installed,$(SETUP)): requirements.txt constraints.txt
+	@$(PYTHON3) -c '$(FITS)' 2>/dev/null || { \
+		for other in python3.13 python3.12 python3.11; do $$other -c '$(FITS)' 2>/dev/null && break; other=; done; \
+		echo "$(NEEDS) $${other:+make $(MAKECMDGOALS) PYTHON3=$$other}$${other:-install one}." >&2; exit 1; }
 	@echo "Setting up $(VENV) from requirements.txt: a few minutes, once."
-	@python3 -m venv $(VENV)
+	@$(PYTHON3) -m venv $(VENV)
 	@# uv installs in a quarter of pip's time; where it can't (a mirror that pip alone knows, a proxy), pip does. Neither
 	@# compiles all of TensorFlow, of which a part is ever imported
-	@$(PIP) uv && UV_SYSTEM_CERTS=1 $(PYTHON) -m uv pip install --quiet --python $(PYTHON) -r requirements.txt || \
-		{ echo "uv could not: pip installs."; $(PIP) --no-compile -r requirements.txt; }
+	@$(PIP) uv && UV_SYSTEM_CERTS=1 $(PYTHON) -m uv pip install --quiet --python $(PYTHON) $(PACKAGES) || \
+		{ echo "uv could not: pip installs."; $(PIP) --no-compile $(PACKAGES); }
 	@touch $@

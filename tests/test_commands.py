@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from competition import __main__
+from competition import __main__, commands
 from competition.runs.folders import ROOT
 from tests.runs.test_run import finish, folders, start
 
@@ -15,8 +15,7 @@ folders = folders
 
 ODD = 'it\'s a "größer" $HOME name'
 TARGETS = re.findall(r"^([a-z-]+):.*## ", Path(ROOT, "Makefile").read_text(), re.MULTILINE)
-OURS = ("data", "train", "study", "baselines", "blend", "draw", "submit", "scores", "kernel", "notebook", "report")
-OURS += ("predict", "record", "coverage", "check")
+OURS = re.findall(r"^([a-z]+): takes =", Path(ROOT, "Makefile").read_text(), re.MULTILINE)
 
 
 @pytest.fixture
@@ -88,7 +87,11 @@ def test_images_are_one_file_or_several_as_a_shell_takes_them(make, tmp_path):
 
 
 def test_the_other_targets(make):
-    assert set(TARGETS) == {*OURS, "help", "test", "test-all", "bench", "soak", "fuzz", "lint", "clean"}
+    functions = {
+        name for name, value in vars(commands).items() if getattr(value, "__module__", "") == commands.__name__
+    }
+    assert set(OURS) == {name for name in functions if not name.startswith("_")} - {"chosen_settings"}
+    assert set(TARGETS) == {*OURS, "help", "test", "test-all", "bench", "soak", "fuzz", "lint", "constraints", "clean"}
     lint = ["-m", "ruff", "check", "--quiet", ".", "-m", "ruff", "format", "--check", "--quiet", "."]
     tests = ["-m", "pytest", "-n", "auto", "--dist", "loadfile"]
     assert make("lint") == lint and make("test", "ARGS=-x tests/data") == [*lint, *tests, "-x", "tests/data"]

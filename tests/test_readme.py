@@ -19,6 +19,7 @@ from competition.runs.folders import PACKAGE, ROOT
 from tests.conftest import lacking
 
 README = ROOT / "README.md"
+MAKEFILE = (ROOT / "Makefile").read_text("utf-8")
 PUBLIC_BEST = "0.99757"
 COMMAND = re.compile(r"make\b|\S*python3? -m competition\b")
 PARSER = parser()
@@ -90,10 +91,10 @@ def wrong_in_passing(code):
     """Likewise of `--flag value` and `NAME=value`, which are quoted without their command."""
     if re.match(r"[A-Z]+=", code):
         name, value = shlex.split(code)[0].split("=", 1)
-        if f"$({name})" not in (ROOT / "Makefile").read_text("utf-8"):
+        if not re.search(rf"^[a-z]+: takes =.* {name}\b|\$\({name}\)", MAKEFILE, re.MULTILINE):
             return "no variable of the Makefile"
         return wrong_in_passing(value) if name == "ARGS" else None
-    targets = re.findall(r"-m competition (\w+)", (ROOT / "Makefile").read_text("utf-8"))
+    targets = re.findall(r"^([a-z]+): takes =", MAKEFILE, re.MULTILINE)
     takes = any(parses([target, *shlex.split(code)]) for target in targets) if code.startswith("--") else True
     return None if takes else "a flag of no command"
 
