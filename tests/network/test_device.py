@@ -59,7 +59,7 @@ def test_keras_json_changes_no_form_of_ours(tmp_path):
     "settings", ({"KERAS_BACKEND": "numpy1"}, {"KERAS_BACKEND": "", "keras_json": {"backend": "theano"}})
 )
 def test_a_backend_that_is_not_there_is_refused_in_one_line(tmp_path, settings):
-    code = "import sys; from competition.__main__ import main; sys.exit(main(['train', '--source', 'sample', '--minutes', '0']))"
+    code = "from competition.__main__ import main; exit(main(['train', '--source', 'sample', '--minutes', '0']))"
     done = imported(tmp_path, code, **settings)
     assert done.returncode == 1 and done.stderr.startswith("Error: Keras needs a backend that is installed")
     assert done.stderr.count("\n") == 1 and "Next: " in done.stderr
