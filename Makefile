@@ -9,6 +9,7 @@ SETUP :=
 else
 PYTHON := $(VENV)/bin/python
 SETUP := $(VENV)/.installed
+unexport PYTHONPATH  # of another Python, perhaps
 endif
 unexport PYTHONSAFEPATH PYTHONOPTIMIZE  # the package lies in this folder, and --help is its docstrings
 
@@ -90,7 +91,8 @@ NEEDS = Python 3.11, 3.12 or 3.13 is needed, with its venv. Received: $$($(PYTHO
 .venv/.installed $(filter-out .venv/.installed,$(SETUP)): requirements.txt constraints.txt
 	@$(PYTHON3) -c '$(FITS)' 2>/dev/null || { \
 		for other in python3.13 python3.12 python3.11; do $$other -c '$(FITS)' 2>/dev/null && break; other=; done; \
-		echo "$(NEEDS) $${other:+make $(MAKECMDGOALS) PYTHON3=$$other}$${other:-install one}." >&2; exit 1; }
+		[ "$$other" ] && other="make $(MAKECMDGOALS) PYTHON3=$$other" || other="install one"; \
+		echo "$(NEEDS) $$other." >&2; exit 1; }
 	@echo "Setting up $(VENV) from requirements.txt: a few minutes, once."
 	@$(PYTHON3) -m venv $(VENV)
 	@# uv installs in a quarter of pip's time; where it can't (a mirror that pip alone knows, a proxy), pip does. Neither

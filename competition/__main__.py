@@ -2,24 +2,68 @@
 
 import importlib.util
 import os
+import re
 import shlex
 import signal
 import sys
 import threading
-from argparse import ArgumentParser, BooleanOptionalAction
 from pathlib import Path
-from typing import get_type_hints
 
-from competition import commands
-from competition.config import MNIST, RECIPES, Config, values_of
-from competition.data.constants import REAL
-from competition.errors import CompetitionError
-from competition.runs.folders import Folders
+from competition.errors import CompetitionError, import_refusal
+
+try:
+    if sys.version_info < (3, 11):  # noqa: UP036 (an older one gets here by VENV=)
+        raise ImportError("an older Python")
+    from argparse import ArgumentParser, BooleanOptionalAction
+    from difflib import get_close_matches
+    from typing import NoReturn, get_type_hints
+
+    from competition import commands
+    from competition.config import MNIST, RECIPES, Config, values_of
+    from competition.data.constants import REAL
+    from competition.runs.folders import Folders
+except ImportError as error:
+    sys.exit(f"Error: {import_refusal(error)}")
+
+
+class Parser(ArgumentParser):
+    """An ArgumentParser that refuses a wrong argument in one line, with the nearest valid value, and exits 2."""
+
+    def parse_known_args(self, args=None, namespace=None):
+        """Refuse unknown arguments here, where the command's own flags are known."""
+        options, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            self.error(f"unrecognized arguments: {shlex.join(unknown)}")
+        return options, unknown
+
+    def error(self, message: str) -> NoReturn:
+        """Say in this package's form what argparse found."""
+        target = ("make " + self.prog.rpartition(" competition")[2].strip()).strip()
+        where, _, problem = message.removeprefix("argument ").partition(": ")
+        variable = where.strip("-").upper()  # make exports what it is given
+        rule, received, following = f"`{target}` takes certain arguments", f"{where}: {problem}", ""
+        if choice := re.match(r"invalid choice: '(.*)' \(choose from (.*)\)", problem):
+            names = re.findall(r"[\w-]+", choice[2])
+            rule, received = f"{where} is one of {', '.join(names)}", choice[1]
+            nearest = get_close_matches(received, names, 1, 0)[0]
+            flag = f"{variable}={nearest}" if os.environ.get(variable) == received else f'ARGS="{where} {nearest}"'
+            following = f"{target} {flag if where.startswith('--') else nearest}"
+        elif value := re.match(r"invalid (int|float) value: '(.*)'", problem):
+            rule, received = f"{where} is a {'whole ' if value[1] == 'int' else ''}number", value[2]
+            following = f"{target}, which chooses"
+        elif where == "the following arguments are required":
+            rule, received = f"`{target}` needs {problem.lstrip('-').upper()}=", "nothing"
+        elif where == "unrecognized arguments":
+            flags = [flag for action in self._actions for flag in action.option_strings]
+            near = get_close_matches(problem.split()[0], flags, 1)
+            rule, received = f"`{target}` takes certain flags", problem
+            following = f'{target} ARGS="{near[0]} …"' if near else ""
+        self.exit(2, f"Error: {rule}. Received: {received}. Next: {following or f'{target} ARGS=--help'}.\n")
 
 
 def parser() -> ArgumentParser:
     """The subcommands, each with its function's docstring, and their flags; the settings' come from Config's fields."""
-    root = ArgumentParser("python -m competition", description="Kaggle's Digit Recognizer, done properly.")
+    root = Parser("python -m competition", description="Kaggle's Digit Recognizer, done properly.")
     folders = ArgumentParser(add_help=False)
     folders.add_argument("--input", type=Path, help="folder of the CSVs or the zip (default: input/)")
     folders.add_argument("--submissions", type=Path, help="folder of the runs (default: submissions/)")
@@ -46,7 +90,7 @@ def parser() -> ArgumentParser:
     subcommands = root.add_subparsers(required=True, metavar="command")
 
     def command(function, *more):
-        text = function.__doc__.rstrip(".")
+        text = (function.__doc__ or function.__name__).rstrip(".")  # `python -OO` drops docstrings
         sub = subcommands.add_parser(function.__name__, parents=[folders, *more], help=text, description=text)
         sub.set_defaults(function=function)
         return sub
@@ -142,6 +186,11 @@ def main(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:
         sys.stdout = None  # nobody reads on, as after `| head`: nor is there anything to flush at the end
         return 128 + signal.SIGPIPE
+    except ImportError as error:
+        if (error.name or "").startswith("competition"):
+            raise
+        print(f"Error: {import_refusal(error)}", file=sys.stderr)
+        return 1
     except OSError as error:
         what = error.filename or "A file"
         said = f"Error: {what} must be readable and writable. Received: {error.strerror or error}. "

@@ -2,7 +2,9 @@
 
 import os
 import re
+import shlex
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -70,6 +72,84 @@ def test_a_target_gives_the_command_what_it_was_told(make, target, settings, opt
     parsed = vars(__main__.parser().parse_args(arguments))
     assert (module, package, arguments[0]) == ("-m", "competition", target)
     assert {name: parsed[name] for name in options} == options
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    (
+        ("train --recipe quik", 'is one of fast, .*Received: quik. Next: make train ARGS="--recipe quick".'),
+        ("trian", "is one of data, .* Received: trian. Next: make train."),
+        ("draw --port abc", "--port is a whole number. Received: abc. Next: make draw, which chooses."),
+        ("train --learning-rate 3,5", "--learning-rate is a number. Received: 3,5. Next: make train, which chooses."),
+        ("predict", "`make predict` needs IMAGES=. Received: nothing. Next: make predict ARGS=--help."),
+        ("blend", "`make blend` needs RUNS=. Received: nothing. Next: make blend ARGS=--help."),
+        ("train --epoch-count 3", 'Received: --epoch-count 3. Next: make train ARGS="--epochs …".'),
+        ("scores now", "`make scores` takes certain flags. Received: now. Next: make scores ARGS=--help."),
+        ("train --jobs", "Received: --jobs: expected one argument. Next: make train ARGS=--help."),
+        ("", "needs COMMAND=. Received: nothing. Next: make ARGS=--help."),
+    ),
+)
+def test_a_wrong_argument_is_refused_in_one_line_with_the_nearest_valid_one(words, said, capsys):
+    with pytest.raises(SystemExit) as stop:
+        __main__.parser().parse_args(words.split())
+    assert stop.value.code == 2
+    assert re.fullmatch(f"Error: .*{said}\n", capsys.readouterr().err)
+
+
+def test_the_nearest_value_is_named_as_make_takes_it(monkeypatch, capsys):
+    monkeypatch.setenv("RECIPE", "quik")  # as make exports what it is given
+    with pytest.raises(SystemExit):
+        __main__.parser().parse_args(["train", "--recipe", "quik"])
+    assert capsys.readouterr().err.endswith("Received: quik. Next: make train RECIPE=quick.\n")
+
+
+def through_make(*words, python=sys.executable, **settings):
+    environment = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ} | settings
+    command = ["make", "VENV=", f"PYTHON={python}", *words]
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120)
+
+
+def test_settings_of_python_that_are_ours_to_set_are_set():
+    done = through_make("train", "ARGS=--help", PYTHONSAFEPATH="1", PYTHONOPTIMIZE="2")
+    assert done.returncode == 0 and "train the ensemble and write a submission" in done.stdout, done.stderr
+
+
+def test_docstrings_that_python_drops_cost_help_and_nothing_else():
+    command = [sys.executable, "-OO", "-m", "competition", "data", "--source", "sample"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0 and "6000 training and 2000 test digits" in done.stdout, done.stderr
+
+
+def test_a_python_without_the_packages_is_refused_in_one_line(tmp_path):
+    bare = through_make("data", python=f"{sys.executable} -S")  # no site-packages
+    (tmp_path / "numpy.py").write_text("raise ImportError('numpy\\nof another Python')")
+    other = through_make("data", "ARGS=--source sample", PYTHONPATH=str(tmp_path))
+    for done, received, following in (
+        (
+            bare,
+            "No module named 'pydantic', in Python 3",
+            r"python\S* -m pip install -r requirements.txt -c constraints",
+        ),
+        (other, f"numpy of another Python, in Python .* with PYTHONPATH={tmp_path}", "unset PYTHONPATH, then the same"),
+    ):
+        first, *rest = done.stderr.splitlines()
+        assert re.search(rf"^Error: Python .* is needed, .* Received: {received}.* Next: .*{following}", first), done
+        assert all(line.startswith("make: ") for line in rest), done.stderr
+
+
+def test_a_python_that_no_tensorflow_runs_on_is_refused_in_one_line(tmp_path):
+    """Its environment is not begun; the line names one that is installed."""
+    for name, version in (("python3", "3.14.2"), ("python3.13", "gone"), ("python3.12", "3.12.9")):
+        fits = f"exec {shlex.quote(sys.executable)} -c ''" if version == "3.12.9" else "exit 1"
+        (tmp_path / name).write_text(f'#!/bin/sh\n[ "$1" = --version ] && echo Python {version} && exit\n{fits}\n')
+        (tmp_path / name).chmod(0o755)
+    words = ["make", "train", f"VENV={tmp_path / 'made'}"]
+    path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(words, cwd=ROOT, env={"PATH": path}, capture_output=True, text=True, timeout=60)
+    first, *rest = done.stderr.splitlines()
+    received = "Received: Python 3.14.2, as python3. Next: make train PYTHON3=python3.12."
+    assert done.returncode and first == f"Python 3.11, 3.12 or 3.13 is needed, with its venv. {received}"
+    assert all(line.startswith("make: ") for line in rest) and not (tmp_path / "made").exists()
 
 
 def test_images_are_one_file_or_several_as_a_shell_takes_them(make, tmp_path):
