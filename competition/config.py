@@ -46,6 +46,7 @@ class Config:
     # Validation
     folds: int = number(6, 1, 100, "stratified folds, a member for each; 1: random splits instead")
     repeats: int = number(1, 1, 100, "rounds of cross-validation, each with new folds or splits and new members")
+    refit: int = number(0, 0, 100, "members fit on all rows besides: they are submitted, and the folds' members score")
     holdout: float = number(1 / 7, 0.001, 0.9, "with --folds 1: fraction of the rows that validate a member")
     early_stopping_fraction: float = number(
         0.03, 0.005, 0.5, "fraction of a member's training rows set aside for early stopping"
@@ -108,7 +109,7 @@ class Config:
     @property
     def members(self) -> int:
         """How many networks a run trains."""
-        return self.folds * self.repeats
+        return self.folds * self.repeats + self.refit
 
 
 def _refusal(error: dict) -> CompetitionError:

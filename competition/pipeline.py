@@ -17,6 +17,7 @@ from competition.kaggle.download import fetch_missing
 from competition.kaggle.time_limit import budget_of
 from competition.network.device import Setup, gpus
 from competition.runs import history, resuming
+from competition.runs.checkpoint import MemberResult
 from competition.runs.folders import Folders
 from competition.runs.run import Run, find_run
 
@@ -69,30 +70,37 @@ def train(
     count = f"{config.members} member{'s' * (config.members > 1)}"
     limit = "" if budget.minutes is None else f", those that fit into {budget.minutes:g} minutes"
     print(f"{count} on {dataset.source} data{limit}, {setup.describe()},\n{engine.describe()}.")
-    members = train_members(run, config, setup, dataset.train, dataset.test, engine, tensorboard, budget)
+    results = train_members(run, config, setup, dataset.train, dataset.test, engine, tensorboard, budget)
     load_dataset_of(folders, run.manifest)  # a file that was replaced meanwhile is noticed before anything is said
     clock.lap("members")
 
-    conclude(folders, run, dataset, average_members(config, dataset.train, members), members, config.members, clock)
+    conclude(folders, run, dataset, average_members(config, dataset.train, results), results, config.members, clock)
     illustrate(folders, run, dataset, save_h5)
     return run
 
 
 def conclude(
-    folders: Folders, run: Run, dataset: Dataset, answer: Predictions, members: dict, planned: int, clock: "Clock"
+    folders: Folders,
+    run: Run,
+    dataset: Dataset,
+    predictions: Predictions,
+    results: dict[str, MemberResult],
+    planned: int,
+    clock: "Clock",
 ) -> None:
-    """Score an answer, write and check its submission, complete the run, and say all that."""
-    scores = score(dataset.train.labels, answer, list(members.values()), planned)
+    """Score the predictions, write and check the submission, complete the run, and print all that."""
+    scores = score(dataset.train.labels, predictions, results, planned)
+    test_probs = predictions.test[predictions.submitted]
     if dataset.answers is not None:
-        scores["true_accuracy"] = scoring.accuracy(dataset.answers, answer.test[answer.submitted])
-        scores["true_log_loss"] = scoring.log_loss(dataset.answers, answer.test[answer.submitted])
+        scores["true_accuracy"] = scoring.accuracy(dataset.answers, test_probs)
+        scores["true_log_loss"] = scoring.log_loss(dataset.answers, test_probs)
     run.withdraw()
-    run.write_arrays("probabilities.npz", out_of_fold=answer.out_of_fold, test=answer.test)
+    run.write_arrays("probabilities.npz", out_of_fold=predictions.out_of_fold, test=predictions.test)
     run.write_json("scores.json", scores)
-    write_submission(run.submission_csv, answer.test[answer.submitted].argmax(axis=1))
+    write_submission(run.submission_csv, test_probs.argmax(axis=1))
     warnings = check_submission(run.submission_csv, len(dataset.test), dataset.train.labels)
     clock.lap("submission")
-    history.finish(folders, run, scores, clock.laps, list(members) if len(members) < planned else None)
+    history.finish(folders, run, scores, clock.laps, list(results) if len(results) < planned else None)
     print(summary(folders, run, scores, warnings))
 
 
@@ -107,6 +115,8 @@ def summary(folders: Folders, run: Run, scores: dict, warnings: list[str]) -> st
         f"  single members (mean)  {scores['members']['accuracy']:.5f}",
         f"Predicted leaderboard    {board['score']:.5f}  ({board['low']:.5f} – {board['high']:.5f})",
     ]
+    if run.config.refit:
+        lines.append(f"Networks                 {who_is_submitted(scores)}")
     if part := history.part_of(scores):
         lines[1:1] = [f"Trained                  {part}, who judge {oof['rows']} training rows",
                       "                         (the same command with more MINUTES, or none, goes on)"]  # fmt: skip
@@ -119,6 +129,14 @@ def summary(folders: Folders, run: Run, scores: dict, warnings: list[str]) -> st
     following = {"kaggle": submit, "sample": "bring the real data: see the banner above"}
     lines += [f"Next                     {following.get(run.manifest['source'], 'nothing: such data submits nothing')}"]
     return "\n".join(lines)
+
+
+def who_is_submitted(scores: dict) -> str:
+    """Which networks score and which are submitted, in a sentence; scores are those of a recipe with refit members."""
+    refit = scores["members"].get("refit", 0)
+    if not refit:
+        return "those of the folds score and are submitted: no time was left to fit all rows"
+    return f"{refit} that fit{'s' if refit == 1 else ''} all rows submitted, those of the folds only score"
 
 
 def illustrate(folders: Folders, run: Run, dataset: Dataset, save_h5: bool = False) -> None:
@@ -165,6 +183,6 @@ def blend(folders: Folders, names: list[str]) -> Run:
     dataset = load_dataset_of(folders, parents[0].manifest)
     blended = average(parents, dataset)
     run = resuming.open_run(folders, blended.config, blended.manifest, new=True)
-    conclude(folders, run, dataset, blended.answer, blended.results, len(blended.results), clock)
+    conclude(folders, run, dataset, blended.predictions, blended.results, len(blended.results), clock)
     print(f"Compare it               make report COMPARE={run.name},{parents[0].name}")
     return run

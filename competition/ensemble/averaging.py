@@ -1,33 +1,37 @@
-"""The members' probabilities → one answer, and what it is worth."""
+"""The members' predictions → their average, and its score."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from competition.config import Config
+from competition.config import PLAIN, Config
 from competition.data.digits import Digits
 from competition.ensemble import scoring
-from competition.ensemble.folds import exchangeable_groups, members_per_row, plan_members
+from competition.ensemble.folds import exchangeable_groups, is_refit, members_per_row, plan_members, submitted_members
 from competition.ensemble.scoring import Group
 from competition.runs.checkpoint import MemberResult
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """What an ensemble says; index 0 is of the images as they are, 1 averaged over test-time views.
+    """The average of an ensemble's members; the first axis of its arrays is PLAIN and TTA.
 
     Attributes:
-        out_of_fold: float32 array (2, n_train, 10), each row averaged over the members that were asked about
-            it, none of which saw it; NaN where none was asked, as random splits or too short a time may leave rows.
-        test: float32 array (2, n_test, 10), averaged over all members.
-        submitted: which of the two is submitted and scored: PLAIN or TTA.
-        groups: what the average is made of.
+        out_of_fold: float32 array (2, n_train, 10), each row averaged over the members that validate on it, none of
+            which fitted it; NaN where there is none, as random splits or too short a time may leave rows.
+        test: float32 array (2, n_test, 10), averaged over the submitted members.
+        submitted: which of PLAIN and TTA is submitted and scored.
+        groups: what the average of the test rows is made of.
+        refit: how many refit members are submitted; 0: those of the folds are.
+        row_ratio: training rows of a submitted member by those of a member that scores: above 1 with refit members.
     """
 
     out_of_fold: np.ndarray
     test: np.ndarray
     submitted: int
     groups: list[Group]
+    refit: int = 0
+    row_ratio: float = 1.0
 
 
 def average_members(config: Config, train: Digits, results: dict[str, MemberResult]) -> Predictions:
@@ -36,50 +40,62 @@ def average_members(config: Config, train: Digits, results: dict[str, MemberResu
     Args:
         results: by name, of the members of the plan or a part of them.
     """
-    members = [member for member in plan_members(config, train.labels) if member.name in results]
-    asked = members_per_row(members, len(train))
-    out_of_fold = np.where(asked[:, None], np.zeros((2, len(train), 10)), np.nan)
-    for member in members:
-        result = results[member.name]
-        out_of_fold[:, member.val_rows] += result.val_probs / asked[member.val_rows, None].astype(np.float32)
+    plan = [member for member in plan_members(config, train.labels) if member.name in results]
+    submitted = submitted_members(config, results)
+    scoring_members = [member for member in plan if not is_refit(member.name)]
+    refit = [member for member in plan if is_refit(member.name) and member.name in submitted]
+    per_row = members_per_row(scoring_members, len(train))
+    out_of_fold = np.where(per_row[:, None], np.zeros((2, len(train), 10)), np.nan)
+    for member in scoring_members:
+        probs = results[member.name].val_probs
+        out_of_fold[:, member.val_rows] += probs / per_row[member.val_rows, None].astype(np.float32)
+    test = np.mean([results[name].test_probs for name in submitted], axis=0, dtype=np.float64)
+    test_probs = np.stack([results[member.name].test_probs[config.submitted] for member in scoring_members])
+    rows = np.mean([len(member.train_rows) for member in scoring_members])
     return Predictions(
         out_of_fold=out_of_fold.astype(np.float32),
-        test=np.mean([results[member.name].test_probs for member in members], axis=0, dtype=np.float64).astype(
-            np.float32
-        ),
+        test=test.astype(np.float32),
         submitted=config.submitted,
-        groups=exchangeable_groups(
-            config, members, np.stack([results[one.name].test_probs[config.submitted] for one in members])
-        ),
+        groups=exchangeable_groups(config, scoring_members, test_probs, len(refit)),
+        refit=len(refit),
+        row_ratio=float(len(train) / rows) if refit else 1.0,
     )
 
 
-def score(labels, answer: Predictions, results: list[MemberResult], planned: int) -> dict:
+def score(labels, predictions: Predictions, results: dict[str, MemberResult], planned: int) -> dict:
     """The two scores of a run, never mixed up: out-of-fold, and predicted for the leaderboard.
 
     Args:
-        results: of the members that the answer averages.
-        planned: how many members were meant to be.
+        labels: of all training rows, int64 array (n_train,).
+        results: by name, of the trained members; of a blend as `run/member`.
+        planned: how many members were to be trained.
+
+    Returns:
+        What scores.json holds.
     """
-    rows = scoring.rows_predicted(answer.out_of_fold[0])
-    labels, plain, chosen = labels[rows], answer.out_of_fold[0, rows], answer.out_of_fold[answer.submitted, rows]
-    accuracy = scoring.accuracy(labels, chosen)
+    rows = scoring.rows_predicted(predictions.out_of_fold[PLAIN])
+    labels, plain = labels[rows], predictions.out_of_fold[PLAIN, rows]
+    probs = predictions.out_of_fold[predictions.submitted, rows]
+    accuracy = scoring.accuracy(labels, probs)
     errors = round((1 - accuracy) * len(labels))
     low, high = scoring.wilson(len(labels) - errors, len(labels))
+    accuracies = [result.facts["accuracy"] for result in results.values() if len(result.val_probs[PLAIN])]
     return {
         "out_of_fold": {
             "accuracy": accuracy,
             "low": low,
             "high": high,
-            "log_loss": scoring.log_loss(labels, chosen),
+            "log_loss": scoring.log_loss(labels, probs),
             "errors": errors,
             "rows": len(labels),
-            "without_views": scoring.accuracy(labels, plain),
+            "without_tta": scoring.accuracy(labels, plain),
         },
-        "leaderboard": scoring.predict_leaderboard(labels, chosen, answer.groups),
+        "leaderboard": scoring.predict_leaderboard(labels, probs, predictions.groups, predictions.row_ratio),
         "members": {
-            "accuracy": float(np.mean([result.facts["accuracy"] for result in results])),
-            "each": [result.facts["accuracy"] for result in results],
+            "accuracy": float(np.mean(accuracies)),
+            "each": accuracies,
+            "trained": len(results),
             "planned": planned,
+            "refit": predictions.refit,
         },
     }

@@ -22,13 +22,13 @@ class Blend:
     Attributes:
         config: that of a run whose members they all are.
         manifest: the first run's, with all that provenance asks of each.
-        answer: their mean.
+        predictions: their mean.
         results: of all their members, as `run/member`.
     """
 
     config: Config
     manifest: dict
-    answer: Predictions
+    predictions: Predictions
     results: dict[str, MemberResult]
 
 
@@ -47,22 +47,24 @@ def blend(parents: list[Run], dataset: Dataset) -> Blend:
     """
     _check(parents)
     results = [_members(parent, dataset) for parent in parents]
-    answers = [
+    parts = [
         average_members(parent.config, dataset.train, members) for parent, members in zip(parents, results, strict=True)
     ]
     tta = max(parent.config.tta for parent in parents)  # where one has no views, both its variants are the same
-    config = replace(parents[0].config, recipe="blend", tta=tta, folds=1, repeats=len(parents))
-    answer = Predictions(
-        out_of_fold=np.mean([answer.out_of_fold for answer in answers], axis=0, dtype=np.float64).astype(np.float32),
-        test=np.mean([answer.test for answer in answers], axis=0, dtype=np.float64).astype(np.float32),
+    config = replace(parents[0].config, recipe="blend", tta=tta, folds=1, repeats=len(parents), refit=0)
+    predictions = Predictions(
+        out_of_fold=np.mean([part.out_of_fold for part in parts], axis=0, dtype=np.float64).astype(np.float32),
+        test=np.mean([part.test for part in parts], axis=0, dtype=np.float64).astype(np.float32),
         submitted=config.submitted,
-        groups=[replace(group, share=group.share / len(answers)) for answer in answers for group in answer.groups],
+        groups=[replace(group, share=group.share / len(parts)) for part in parts for group in part.groups],
+        refit=sum(part.refit for part in parts),
+        row_ratio=float(np.mean([part.row_ratio for part in parts])),
     )
-    if not len(scoring.rows_predicted(answer.out_of_fold[0])):
+    if not len(scoring.rows_predicted(predictions.out_of_fold[0])):
         raise _refusal("runs that were asked about other rows each", "runs that were trained with folds")
     together = zip(parents, results, strict=True)
     named = {f"{parent.name}/{name}": result for parent, members in together for name, result in members.items()}
-    return Blend(config, _manifest(parents), answer, named)
+    return Blend(config, _manifest(parents), predictions, named)
 
 
 def _check(parents: list[Run]) -> None:

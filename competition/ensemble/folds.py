@@ -1,4 +1,4 @@
-"""Which rows teach a member and which it is asked about."""
+"""Which rows each member fits, and which it is validated on."""
 
 import warnings
 
@@ -19,19 +19,25 @@ KEPT_OUT_SEED = 6000
 
 
 def plan_members(config: Config, labels) -> list[Member]:
-    """The members of a run: one for each fold of each repeat, or one for each random split."""
+    """The members of a run: one for each fold of each repeat, or one for each random split; then the refit ones.
+
+    A refit member fits all rows, so it has no validation rows: the folds' members tell how good its settings are.
+    """
     if config.folds > 1:
         pairs = repeated_folds(labels, config.folds, config.repeats, config.seed)
     else:
         pairs = random_splits(labels, config.holdout, config.repeats, config.seed)
+    seeds = [seed_of(config.seed, number) >> 1 for number in range(len(pairs))]
+    pairs += [(np.arange(len(labels)), np.arange(0))] * config.refit
+    seeds += [seed_of(config.seed, number, 1) >> 1 for number in range(config.refit)]  # whatever the folds and repeats
     return [
-        Member(name, settings, seed_of(config.seed, i) >> 1, *rows)
-        for i, ((name, settings), rows) in enumerate(zip(member_settings(config).items(), pairs, strict=True))
+        Member(name, settings, seed, *rows)
+        for (name, settings), seed, rows in zip(member_settings(config).items(), seeds, pairs, strict=True)
     ]
 
 
 def check_rows(config: Config, labels) -> None:
-    """Raise CompetitionError where a member would have no row to learn from, to watch or to be asked about."""
+    """Raise CompetitionError where a member would have no row to fit, to stop early by or to be validated on."""
     least = max(4, config.folds)
     if len(labels) < least:
         raise CompetitionError(
@@ -41,46 +47,57 @@ def check_rows(config: Config, labels) -> None:
 
 
 def members_per_row(members: list[Member], rows: int = 0) -> np.ndarray:
-    """How many members are asked about each of the rows, int array: the repeats, but with random splits any number."""
+    """How many members validate on each of the rows, int array: the repeats, or with random splits any number.
+
+    >>> fold1 = Member("repeat1-fold1", Config(), 0, np.array([2, 3]), np.array([0, 1]))
+    >>> fold2 = Member("repeat1-fold2", Config(), 0, np.array([0, 1]), np.array([2, 3]))
+    >>> members_per_row([fold1, fold2, fold1])
+    array([2, 2, 1, 1])
+    """
     return np.bincount(np.concatenate([member.val_rows for member in members]), minlength=rows)
 
 
 def mean_members_per_row(counts) -> float:
-    """The mean of those counts that are not 0; the harmonic one, as the gain from averaging goes with 1 / count."""
+    """The mean of those counts that are not 0; the harmonic one, as the gain from averaging goes with 1 / count.
+
+    >>> mean_members_per_row(np.array([0, 1, 2]))
+    1.3333333333333333
+    """
     return float(1 / np.mean(1 / counts[counts > 0]))
 
 
-def exchangeable_groups(config: Config, members: list[Member], said) -> list[Group]:
-    """What the submission averages, in groups whose parts differ by chance alone.
+def exchangeable_groups(config: Config, members: list[Member], test_probs, refit: int = 0) -> list[Group]:
+    """What the submission averages, in groups whose members differ by chance alone.
 
-    Repeats are a group each, as they may be of several kinds. Random splits are one group.
+    Repeats are a group each, as they may be of several architectures. Random splits are one group.
 
     Args:
-        members: of the plan, or a part of it.
-        said: float array (members, n, 10), what each of them says of some rows.
+        members: of the plan, or a part of it; those that have validation rows.
+        test_probs: float array (members, n_test, 10), each member's probabilities of the test rows.
+        refit: how many refit members are submitted in place of these, of the same architectures in the same shares.
     """
     if config.folds == 1:
-        return [Group(1.0, mean_members_per_row(members_per_row(members)), said)]
+        return [Group(1.0, mean_members_per_row(members_per_row(members)), test_probs, refit or None)]
     repeats = np.array([member.name.split("-")[0] for member in members])
-    asked, groups = members_per_row(members), []
+    per_row, groups = members_per_row(members), []
     for repeat in dict.fromkeys(repeats):
         own = repeats == repeat
-        share = np.mean(own)
-        rows = np.concatenate([member.val_rows for member, its in zip(members, own, strict=True) if its])
-        # Of an out-of-fold prediction's variance, what this repeat's members bring: 1 / repeats² where all are there.
-        brought = np.sum(1 / asked[rows] ** 2) / np.sum(asked > 0)
-        groups.append(Group(float(share), float(share**2 / brought), said[own]))
+        share = float(np.mean(own))
+        rows = np.concatenate([member.val_rows for member in np.array(members, object)[own]])
+        # Of an out-of-fold prediction's variance, the part of this repeat's members: 1 / repeats² where all are there.
+        variance = np.sum(1 / per_row[rows] ** 2) / np.sum(per_row > 0)
+        groups.append(Group(share, float(share**2 / variance), test_probs[own], refit * share or None))
     return groups
 
 
 def members_of(run: Run) -> dict[str, Config]:
-    """The names of the members that a complete run's answer averages, in the order of the plan, and their settings.
+    """The names of the members that a complete run has trained, in the order of the plan, and their settings.
 
     Raises:
         CompetitionError: it names none of its plan.
     """
     settings, part = member_settings(run.config), run.part
-    names = {name: its for name, its in settings.items() if part is None or name in part}
+    names = {name: config for name, config in settings.items() if part is None or name in part}
     if not names:
         raise CompetitionError(
             f"{run.path}/done.json must name members of the run. Received: {part}. Next: `make train`."
@@ -88,13 +105,31 @@ def members_of(run: Run) -> dict[str, Config]:
     return names
 
 
+def submitted_members(config: Config, names) -> list[str]:
+    """Those of a run's trained members whose average is submitted: the refit ones where all are there, else the others.
+
+    >>> submitted_members(Config(folds=2, refit=1), ["repeat1-fold1", "repeat1-fold2", "refit1"])
+    ['refit1']
+    >>> submitted_members(Config(folds=2, refit=2), ["repeat1-fold1", "repeat1-fold2", "refit1"])
+    ['repeat1-fold1', 'repeat1-fold2']
+    """
+    refit = [name for name in names if is_refit(name)]
+    return refit if len(refit) == config.refit > 0 else [name for name in names if not is_refit(name)]
+
+
+def is_refit(name: str) -> bool:
+    """Whether a member of that name fits all rows."""
+    return name.startswith("refit")
+
+
 def member_settings(config: Config) -> dict[str, Config]:
-    """The names of a run's members, repeat by repeat, and the settings of each."""
-    return {
+    """The names of a run's members, repeat by repeat and then the refit ones, and the settings of each."""
+    folds = {
         f"repeat{repeat + 1}-fold{fold + 1}": config.of_repeat(repeat)
         for repeat in range(config.repeats)
         for fold in range(config.folds)
     }
+    return folds | {f"refit{number + 1}": config.of_repeat(number) for number in range(config.refit)}
 
 
 def repeated_folds(labels, folds: int, repeats: int, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:

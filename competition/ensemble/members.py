@@ -118,7 +118,8 @@ def train_members(
     budget = budget or Budget()
     missing = [member for member in members if member.name not in took]
     progress = Progress(len(missing), len(took), config.epochs, budget.left)
-    pace = Pace(budget, len(members), config.epochs, took, progress.say)
+    sizes = {member.name: len(member.train_rows) / len(members[0].train_rows) for member in members}
+    pace = Pace(budget, sizes, config.epochs, took, progress.say)
 
     def tell(name: str, logs: dict) -> None:
         progress.epoch(name, logs)
@@ -162,11 +163,12 @@ def load_members(run: Run, members: list[Member], test_rows: int) -> dict[str, M
     return results
 
 
-def _accuracy_so_far(members, results) -> float:
-    right = rows = 0
+def _accuracy_so_far(members: list[Member], results: dict[str, MemberResult | None]) -> float | None:
+    """Accuracy on the validation rows of all members that have any and are trained; None without one."""
+    correct = rows = 0
     for member in members:
         result = results[member.name]
-        if result is not None:
-            right += result.facts["accuracy"] * len(member.val_rows)
+        if result is not None and len(member.val_rows):
+            correct += result.facts["accuracy"] * len(member.val_rows)
             rows += len(member.val_rows)
-    return right / rows
+    return correct / rows if rows else None

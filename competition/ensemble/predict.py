@@ -9,7 +9,7 @@ import numpy as np
 from competition.data.dataset import load_dataset_of
 from competition.data.digits import read_digits
 from competition.data.pictures import read_picture
-from competition.ensemble.folds import member_settings, members_of
+from competition.ensemble.folds import member_settings, members_of, submitted_members
 from competition.ensemble.neighbours import RARE, Neighbours
 from competition.ensemble.scoring import rows_predicted
 from competition.errors import CompetitionError, one_line
@@ -108,13 +108,16 @@ def probabilities_of(run: Run, images) -> np.ndarray:
 def _asked(run: Run) -> list[tuple[Run, list[str]]]:
     """The run, or a blend's parents, and which of their members: of parents those of then, as they may have gone on."""
     parents = [(Run(run.path.parent / Path(told["run"]).name), told) for told in run.manifest.get("parents", [])]
-    asked = [(one, [name for name in member_settings(one.config) if name in told["members"]]) for one, told in parents]
+    asked = []
+    for parent, record in parents:
+        names = [name for name in member_settings(parent.config) if name in record["members"]]
+        asked.append((parent, submitted_members(parent.config, names)))
     for one, names in asked:
         if not names:
             raise CompetitionError(
                 f"{run.path}/manifest.json must name members of {one.name}. Received: none. Next: `make blend`."
             )
-    return asked or [(run, list(members_of(run)))]
+    return asked or [(run, submitted_members(run.config, members_of(run)))]
 
 
 def _side_by_side(run: Run, names: list[str]) -> tuple[StackedNetworks, list]:
@@ -179,7 +182,7 @@ def export_model(run: Run, suffix: str = ".keras") -> Path:
         The file.
     """
     prepare(Setup("float32", False, 1), seed=0)  # one thread, as members: all of them change the process
-    best = max(members_of(run), key=lambda name: _slice_score(run, name))
+    best = max(submitted_members(run.config, members_of(run)), key=lambda name: _slice_score(run, name))
     return write_model(load_model(run, best), run.path / f"model{suffix}")
 
 

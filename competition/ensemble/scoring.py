@@ -13,6 +13,7 @@ from scipy.stats import binomtest
 from competition.network.calibration import at_temperature, fit_temperature, log_losses
 
 Z95 = 1.959964  # two-sided 95 % of the normal distribution
+ROWS_EXPONENT = 0.3  # errors fall as rows to this power, negative; measured, see submissions/EXPERIMENTS.md
 
 
 @dataclass(frozen=True)
@@ -23,12 +24,20 @@ class Group:
         share: of the group in the average of all, 0…1.
         members_per_row: how many of its members an out-of-fold prediction averages, in the mean; where predictions
             average other shares of the groups than the submission does, as many as have the same variance.
-        test_probs: each member's probabilities of the test rows, float array (members, n_test, 10).
+        test_probs: each member's probabilities of the test rows, float array (members, n_test, 10); their variance is
+            that of the members that are submitted.
+        averaged: how many refit members are submitted in place of these; None: these are.
     """
 
     share: float
     members_per_row: float
     test_probs: np.ndarray
+    averaged: float | None = None
+
+    @property
+    def size(self) -> float:
+        """How many members of the group the submission averages."""
+        return self.averaged or len(self.test_probs)
 
 
 def rows_predicted(probabilities) -> np.ndarray:
@@ -66,29 +75,31 @@ def spread(member_probabilities) -> float:
     return float(np.var(member_probabilities, axis=0, ddof=1).sum(axis=-1).mean())
 
 
-def predict_leaderboard(labels, out_of_fold, groups: list[Group]) -> dict:
-    """Predict the accuracy of the whole ensemble on the unseen test rows.
+def predict_leaderboard(labels, out_of_fold, groups: list[Group], row_ratio: float = 1.0) -> dict:
+    """Predict the accuracy of the submitted average on the unseen test rows.
 
-    An out-of-fold prediction averages a few members; a submission averages all of them and does better. How much
-    better is not fitted but follows from an identity: the Brier score of an average of m exchangeable members is, in
-    expectation, B(m) = B(1) - V·(1 - 1/m), where V is the variance between members, and V needs no labels, so it is
-    measured on the test rows. Members of several kinds, or of several blended runs, are groups: what differs between
-    groups is averaged in the out-of-fold predictions already, and the variance within one counts by the square of its
-    share. Errors are taken to fall in proportion to the Brier score; half of the predicted gain widens the interval
-    (in quadrature), because that proportion is an assumption. It holds for calibrated probabilities alone: doubt about
-    a digit that is read rightly costs Brier score but is no error, and more members do not lower it. So all are brought
-    to the temperature that fits the out-of-fold ones first.
+    An out-of-fold prediction averages a few members; a submission averages more and has fewer errors. How many fewer is
+    not fitted but follows from an identity: the Brier score of an average of m exchangeable members is, in expectation,
+    B(m) = B(1) - V·(1 - 1/m), where V is the variance between members, and V needs no labels, so it is measured on the
+    test rows. Members of several architectures, or of several blended runs, are groups: what differs between groups is
+    averaged in the out-of-fold predictions already, and the variance within one counts by the square of its share.
+    Errors are taken to fall in proportion to the Brier score, which holds for calibrated probabilities alone: doubt
+    about a digit that is classified correctly costs Brier score but is no error, and more members do not lower it. So
+    all are brought to the temperature that fits the out-of-fold ones first. Where refit members are submitted, which
+    fit more rows, errors fall by a power of the rows as well: see ROWS_EXPONENT. Half of the predicted gain widens the
+    interval (in quadrature), because both are assumptions.
 
     Args:
         labels, out_of_fold: the training rows, (n,) and (n, 10).
         groups: of the average that is submitted.
+        row_ratio: training rows of a submitted member by those of a member that scores.
 
     Returns:
         `score` and its 95 % interval `low`, `high`. The interval holds both sampling errors: of the
         training rows that measured the score and of the test rows that will.
     """
     error = 1 - accuracy(labels, out_of_fold)
-    score = 1 - error * (1 - _gains(labels, out_of_fold, groups)[-1])
+    score = 1 - error * (1 - _gains(labels, out_of_fold, groups)[-1]) * row_ratio**-ROWS_EXPONENT
     predicted, test_rows = 1 - score, groups[0].test_probs.shape[1]
     # One error more than seen: a perfect out-of-fold score does not make the interval empty.
     rate = max(predicted, 1 / len(labels))
@@ -192,48 +203,52 @@ def growth(labels, repeats) -> list[dict]:
     ]  # fmt: skip
 
 
-def predict_growth(labels, out_of_fold, groups: list[Group]) -> np.ndarray:
+def predict_growth(labels, out_of_fold, groups: list[Group], row_ratio: float = 1.0) -> np.ndarray:
     """The accuracy that averages of 1, 2, … members of each group would have, as `predict_leaderboard` predicts it.
 
     Args:
-        labels, out_of_fold, groups: as there.
+        labels, out_of_fold, groups, row_ratio: as there.
 
     Returns:
         float array (members of the largest group,); smaller ones average all that they have.
     """
-    return 1 - (1 - accuracy(labels, out_of_fold)) * (1 - _gains(labels, out_of_fold, groups))
+    error = (1 - accuracy(labels, out_of_fold)) * row_ratio**-ROWS_EXPONENT
+    return 1 - error * (1 - _gains(labels, out_of_fold, groups))
 
 
 def _gains(labels, out_of_fold, groups: list[Group]) -> np.ndarray:
-    """By what part the errors of averages of 1, 2, … members of each group are fewer than those out of fold.
+    """The fraction by which averages of 1, 2, … members of each group have fewer errors than the out-of-fold ones.
 
-    Below 0 for fewer members than there, 1 at most. The temperature fits averages as out of fold and would make single
-    members too sure. So it is not put on these: by how much it changes variances is seen in such averages.
+    Below 0 for fewer members than there, 1 at most. An example: two members, each certain of another digit in one of
+    two rows, have a variance of 0.5 (`spread`); out of fold each row has one member, so an average of two lowers the
+    Brier score by 0.5·(1/1 − 1/2) = 0.25 before the temperature, and errors by that part of the Brier score.
+
+    The temperature fits averages as large as the out-of-fold ones and would make single members too certain. So it is
+    not applied to these: by how much it changes variances is measured on averages of that size.
     """
-    numbers = np.arange(1, max(len(group.test_probs) for group in groups) + 1)
-    if len(numbers) == 1:
+    numbers = np.arange(1, max(math.ceil(group.size) for group in groups) + 1)
+    if len(numbers) == 1 and all(group.size == group.members_per_row for group in groups):
         return np.zeros(1)
     reductions = np.zeros(len(numbers))
     for group in groups:
         if len(group.test_probs) > 1:
-            fewer = 1 / group.members_per_row - 1 / np.minimum(numbers, len(group.test_probs))
+            fewer = 1 / group.members_per_row - 1 / np.minimum(numbers, group.size)
             reductions += group.share**2 * spread(group.test_probs) * fewer
     temperature = fit_temperature(labels, _logarithm(out_of_fold)[None])
-    alike = np.stack([_said_as_out_of_fold(groups, number) for number in range(len(numbers))])
-    by_temperature = spread(at_temperature(temperature, _logarithm(alike))) / max(spread(alike), 1e-12)
+    choices = max(2, *(len(group.test_probs) for group in groups))
+    averages = np.stack([_averaged_as_out_of_fold(groups, number) for number in range(choices)])
+    by_temperature = spread(at_temperature(temperature, _logarithm(averages))) / max(spread(averages), 1e-12)
     calibrated = brier(labels, at_temperature(temperature, _logarithm(out_of_fold)))
     return np.minimum(1, by_temperature * reductions / max(calibrated, 1e-12))
 
 
-def _said_as_out_of_fold(groups: list[Group], number: int) -> np.ndarray:
-    """Of the test rows, (n_test, 10), what as many members of each group say as out-of-fold predictions average."""
+def _averaged_as_out_of_fold(groups: list[Group], number: int) -> np.ndarray:
+    """Test probabilities, (n_test, 10), of as many members of each group as out-of-fold predictions average."""
     parts = []
     for group in groups:
-        count = max(
-            1, min(round(group.members_per_row), len(group.test_probs) - 1)
-        )  # of all of them there is but one average
-        some = [(number + i) % len(group.test_probs) for i in range(count)]
-        parts.append(group.share * group.test_probs[some].mean(axis=0))
+        count = max(1, min(round(group.members_per_row), len(group.test_probs) - 1))  # all of them have but one average
+        chosen = [(number + i) % len(group.test_probs) for i in range(count)]
+        parts.append(group.share * group.test_probs[chosen].mean(axis=0))
     return np.sum(parts, axis=0)
 
 

@@ -68,49 +68,56 @@ class Pace:
 
     Args:
         budget: the run's.
-        members: how many it has.
+        sizes: of all members by name, in the order of the plan: how long each trains, relative to the first.
         epochs: of one member, at most.
-        took: seconds of those that are trained, by name, the last one last.
+        seconds: of those that are trained, by name, the last one last.
         say: prints a line.
     """
 
-    def __init__(self, budget: Budget, members: int, epochs: int, took: dict[str, float], say: Callable):
-        self.budget, self.members, self.epochs, self.took, self.say = budget, members, epochs, dict(took), say
-        self.heard: dict[str, float] = {}
+    def __init__(self, budget: Budget, sizes: dict[str, float], epochs: int, seconds: dict[str, float], say: Callable):
+        self.budget, self.sizes, self.epochs, self.say = budget, sizes, epochs, say
+        self.paces = {name: spent / sizes[name] for name, spent in seconds.items()}  # seconds of a member of size 1
+        self.epoch_ends: dict[str, float] = {}
         self.processes = 1
-        self.forecast = self.warned = budget.minutes is None  # what nothing limits needs no words
+        self.forecast = self.warned = budget.minutes is None  # without a limit there is nothing to say
 
     def next(self, processes: int) -> int:
         """How many members to train now, see `next_members`; after the first, it says if not all will fit."""
-        missing = self.members - len(self.took)
+        missing = self._missing()
         if self.budget.minutes is None:
-            return missing
+            return len(missing)
         self.processes, left = processes, self.budget.left()
-        took = max(list(self.took.values())[-processes:], default=None)
-        if took is not None and self._ahead(took) > left and not self.warned:
+        pace = max(list(self.paces.values())[-processes:], default=None)
+        if pace is None or not missing:
+            return next_members(left, None, processes, len(missing))
+        if self._ahead(pace) > left and not self.warned:
             self.warned = True
-            minutes = f"{self.budget.minutes:g} minutes"
-            ahead = _interval(self._ahead(took))
-            self.say(f"The other {missing} would take about {ahead}; {minutes} end with those that fit.")
-        return next_members(left, took, processes, missing)
+            minutes, ahead = f"{self.budget.minutes:g} minutes", _interval(self._ahead(pace))
+            self.say(f"The other {len(missing)} would take about {ahead}; {minutes} end with those that fit.")
+        return next_members(left, pace * max(missing[:processes]), processes, len(missing))
 
     def epoch(self, name: str) -> None:
         """A member finished an epoch; at the first that is a second one, with no start in it, say what all take."""
         now = time.monotonic()
-        if name in self.heard and not self.forecast:
+        if name in self.epoch_ends and not self.forecast:
             self.forecast = True
-            missing, ahead = self.members - len(self.took), self._ahead((now - self.heard[name]) * self.epochs)
+            ahead = self._ahead((now - self.epoch_ends[name]) * self.epochs / self.sizes[name])
+            missing = len(self._missing())
             self.say(f"{missing} members take about {_interval(ahead)}, by the first epochs.{self.budget.advice}")
-        self.heard[name] = now
+        self.epoch_ends[name] = now
 
     def member(self, name: str, seconds: float) -> None:
         """A member finished."""
-        self.took[name] = seconds
+        self.paces[name] = seconds / self.sizes[name]
 
-    def _ahead(self, seconds: float) -> float:
-        """What those that are not trained take, at so many seconds each."""
-        missing = self.members - len(self.took)
-        return seconds * missing / min(self.processes, missing)
+    def _missing(self) -> list[float]:
+        """The sizes of those that are not trained."""
+        return [size for name, size in self.sizes.items() if name not in self.paces]
+
+    def _ahead(self, pace: float) -> float:
+        """Seconds until all that are not trained are."""
+        missing = self._missing()
+        return pace * sum(missing) / min(self.processes, len(missing))
 
 
 def _interval(seconds: float) -> str:

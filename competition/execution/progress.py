@@ -45,16 +45,18 @@ class Progress:
         self.bar.update(1)
         self.bar.set_postfix_str(f"accuracy {logs.get('val_accuracy', float('nan')):.4f}")
 
-    def member(self, name: str, facts: dict, so_far: float) -> None:
-        """A member finished; `so_far` is the out-of-fold accuracy of all that did."""
+    def member(self, name: str, facts: dict, accuracy: float | None) -> None:
+        """A member finished; `accuracy` is the out-of-fold accuracy of all that did."""
         self.done += 1
         self.bar.update(self.epochs - self.seen.get(name, 0))  # what early stopping saved
         self.seen[name] = self.epochs
         self.bar.set_description_str(f"member {min(self.done + 1, self.members)} of {self.members}")
+        own = "all rows" if facts["accuracy"] is None else f"accuracy {facts['accuracy']:.4f}"
         epochs = "1 epoch" if facts["epochs"] == 1 else f"{facts['epochs']} epochs"
+        so_far = "" if accuracy is None else f"; so far {accuracy:.4f}"
+        left = self._left() if self.bar.disable else ""
         self.say(
-            f"member {self.done} of {self.members} ({name}): accuracy {facts['accuracy']:.4f}, {epochs}, "
-            f"{facts['seconds']:.0f} s; so far {so_far:.4f}{self._left() if self.bar.disable else ''}"
+            f"member {self.done} of {self.members} ({name}): {own}, {epochs}, {facts['seconds']:.0f} s{so_far}{left}"
         )
 
     def say(self, line: str) -> None:

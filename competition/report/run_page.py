@@ -62,7 +62,7 @@ def make_report(folders: Folders, run: Run, dataset: Dataset) -> Path:
     rows = scoring.rows_predicted(out_of_fold[0])
     labels, out_of_fold = dataset.train.labels[rows], out_of_fold[:, rows]
     probabilities = out_of_fold[variant]
-    members = [member for member in plan_members(config, dataset.train.labels) if member.name in members_of(run)]
+    members = [m for m in plan_members(config, dataset.train.labels) if m.name in members_of(run) and len(m.val_rows)]
     results = [run.load_member(member.name) for member in members]
     if any(r is None or (r.val_probs.shape[1], r.test_probs.shape[1]) != (len(member.val_rows), len(dataset.test))
            for r, member in zip(results, members, strict=True)):  # fmt: skip

@@ -93,7 +93,8 @@ def _checked(folder: Path, facts: dict) -> MemberResult:
         raise CompetitionError(str(error)) from None
     weights = [arrays[key] for key in sorted(arrays)]
     if not (
-        all(map(schema.are_probabilities, (out_of_fold, test)))
+        schema.are_probabilities(out_of_fold, empty=True)
+        and schema.are_probabilities(test)
         and all(array.dtype.kind in "fiu" for array in weights)
         and 0 < len(history) == facts["epochs"] >= facts["kept_epoch"] >= 0
         and {"accuracy", "loss", "val_accuracy", "val_loss"} <= history[0].keys()

@@ -64,9 +64,10 @@ def row_of(run: Run, scores: dict) -> dict:
 
 
 def part_of(scores: dict) -> str:
-    """How many members there are of those that were planned, in words; empty where it is all of them."""
-    trained = len(scores["members"].get("each", []))
-    planned = scores["members"].get("planned", trained)
+    """How many members were trained of those that were planned, in words; empty where all were."""
+    members = scores["members"]
+    trained = members.get("trained", len(members.get("each", [])))
+    planned = members.get("planned", trained)
     return f"{trained} of {planned} members" if trained < planned else ""
 
 

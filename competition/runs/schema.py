@@ -24,11 +24,13 @@ MANIFEST = _object(
 SCORES = _object(
     out_of_fold=_object(accuracy=float, low=float, high=float, log_loss=float, errors=int),
     leaderboard=_object(score=float, low=float, high=float),
-    members=_object(accuracy=float, each=(list, []), planned=(int, 0)),
+    members=_object(accuracy=float, each=(list, []), trained=(int, 0), planned=(int, 0), refit=(int, 0)),
     true_accuracy=(float, 0.0),
 )
 DONE = _object(sha256=str, members=(list[str], []))  # named where they are not all of the plan
-MEMBER = _object(sha256=dict[str, str], data_sha256=str, accuracy=float, seconds=float, epochs=int, kept_epoch=int)
+MEMBER = _object(  # a refit member has no accuracy
+    sha256=dict[str, str], data_sha256=str, accuracy=(float | None, None), seconds=float, epochs=int, kept_epoch=int
+)
 
 
 def read(path: Path, form=ANY) -> dict:
@@ -51,11 +53,12 @@ def read(path: Path, form=ANY) -> dict:
     raise CompetitionError(f"{path} must be as a run writes it. Received: {received}. Next: `make train NEW=1`.")
 
 
-def are_probabilities(array, rows: int | None = None, gaps: bool = False) -> bool:
+def are_probabilities(array, rows: int | None = None, gaps: bool = False, empty: bool = False) -> bool:
     """Whether an array is float32 of shape (2, rows, 10), each row nowhere negative and nearly summing to 1.
 
     Args:
-        gaps: whether some rows, but not all, may be NaN instead: those that no member was asked about.
+        gaps: whether some rows, but not all, may be NaN instead: those that no member validates on.
+        empty: whether there may be no row: a refit member has no validation rows.
     """
     if gaps and isinstance(array, np.ndarray) and array.dtype == np.float32 and array.ndim == 3:
         if rows not in (None, array.shape[1]):
@@ -66,6 +69,6 @@ def are_probabilities(array, rows: int | None = None, gaps: bool = False) -> boo
         and array.dtype == np.float32
         and array.ndim == 3
         and array.shape == (2, rows or array.shape[1], 10)
-        and array.size > 0
+        and (empty or array.size > 0)
         and bool((array >= 0).all() and (np.abs(array.sum(axis=2, dtype=float) - 1) < 1e-3).all())
     )

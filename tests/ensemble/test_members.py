@@ -96,7 +96,7 @@ def test_what_repeats_differ_in_promises_no_gain(few):
     }  # fmt: skip
     answer = average_members(SETTINGS, few, results)
     assert answer.out_of_fold[1, 0] == pytest.approx([0, 1 / 3, 1 / 3, 1 / 3, 0, 0, 0, 0, 0, 0])
-    scores = score(few.labels, answer, list(results.values()), len(results))
+    scores = score(few.labels, answer, results, len(results))
     assert scores["leaderboard"]["score"] == pytest.approx(scoring.accuracy(few.labels, answer.out_of_fold[1]))
 
 

@@ -85,7 +85,7 @@ def given(seconds, clock, advice=""):
 
 def test_the_time_is_foretold_once_by_an_epoch_without_a_start(clock):
     said = []
-    pace = Pace(given(1000, clock, " Or less."), 4, 10, {}, said.append)
+    pace = Pace(given(1000, clock, " Or less."), dict.fromkeys("abcd", 1.0), 10, {}, said.append)
     assert pace.next(2) == 2
     for seconds, name in ((30, "a"), (33, "b"), (40, "a"), (41, "b")):
         clock.seconds = seconds
@@ -95,7 +95,7 @@ def test_the_time_is_foretold_once_by_an_epoch_without_a_start(clock):
 
 def test_what_will_not_fit_is_said_after_the_first_member(clock):
     said = []
-    pace = Pace(given(250, clock), 3, 10, {}, said.append)
+    pace = Pace(given(250, clock), dict.fromkeys("abc", 1.0), 10, {}, said.append)
     assert pace.next(1) == 1 and not said
     clock.seconds = 100
     pace.member("a", 100.0)
