@@ -31,7 +31,7 @@ help:  ## list the targets
 # --name value; NAME=1 is a switch, --name; NAME alone is a value without a flag.
 data: takes =  ## find, download or unpack the data, and check every value
 train: takes = RECIPE= MINUTES= NEW=1 JOBS= SCHEDULER= TENSORBOARD=1  ## train the ensemble and write a submission
-study: takes = BASE= CHANGES= SEEDS= FULL=1 NAME= JOBS= SCHEDULER=  ## does a change help? As CHANGES="epochs=14; width=2"
+study: takes = KIND= BASE= CHANGES= SEEDS= FULL=1 NAME= JOBS= SCHEDULER=  ## does a change help? As CHANGES="epochs=14; width=2"
 baselines: takes = JOBS= REFERENCE=1 MINUTES=  ## train six classic systems by their own recipes, beside ours
 coverage: takes = JOBS=  ## does the predicted interval hold? hours of simulations
 blend: takes = RUNS=run-a,run-b  ## average finished runs into a new one

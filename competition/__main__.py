@@ -119,6 +119,8 @@ def parser() -> ArgumentParser:
     sub.add_argument("--runs", required=True, metavar="RUN,RUN", help="two or more")
 
     sub = command(commands.study, source, place)
+    kinds = "changes of the base; rows: its learning curve; averages: which of its members to submit"
+    sub.add_argument("--kind", choices=("changes", "rows", "averages"), default="changes", help=kinds)
     sub.add_argument("--base", default="", help="a recipe and settings, like fast,width=0.5 (default: as for train)")
     sub.add_argument("--changes", default="", help="of the base, like 'epochs=14; width=0.5,dropout=0.1'")
     sub.add_argument("--seeds", type=int, default=2, help="how often all is trained (default: 2)")

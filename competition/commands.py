@@ -58,8 +58,14 @@ def blend(options, folders: Folders) -> None:
 
 def study(options, folders: Folders) -> None:
     """tell which changes of a recipe are better, worse, or too small to be seen."""
+    from competition.studies.averages import run_averages
+    from competition.studies.learning_curve import run_learning_curve
     from competition.studies.study import run_study
 
+    if options.kind == "rows":
+        return run_learning_curve(folders, **_of(options, ("base", "seeds", "name", "source", "jobs", "scheduler")))
+    if options.kind == "averages":
+        return run_averages(folders, **_of(options, ("base", "name", "source", "jobs", "scheduler")))
     names = ("base", "changes", "seeds", "full", "name", "source", "jobs", "scheduler")
     run_study(folders, **_of(options, names))
 

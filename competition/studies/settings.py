@@ -14,7 +14,7 @@ from competition.runs.folders import KEPT_OUT, Folders
 
 BASE, NULL = "base", "base again"
 THIRDS = 3
-OWN = ("recipe", "seed", "folds", "repeats", "holdout")  # of the study: all that it compares is asked about alike
+OWN = ("recipe", "seed", "folds", "repeats", "refit", "holdout")  # the same for all that a study compares
 
 
 def read_settings(base: Config, text: str, changes: str, seeds: int) -> dict[str, Config]:
@@ -31,9 +31,7 @@ def read_settings(base: Config, text: str, changes: str, seeds: int) -> dict[str
     Raises:
         CompetitionError: a setting is none, or out of range, or a change changes nothing.
     """
-    if seeds < 1:
-        raise CompetitionError(f"SEEDS is 1 or more. Received: {seeds}. Next: SEEDS=2.")
-    base = _read(base, text)
+    base = read_base(base, text, seeds)
     settings = {BASE: base}
     for change in filter(None, map(str.strip, changes.split(";"))):
         config = _read(base, change, OWN)
@@ -43,6 +41,21 @@ def read_settings(base: Config, text: str, changes: str, seeds: int) -> dict[str
     if len(settings) == 1:
         raise _refusal("none", "CHANGES='epochs=14; width=0.5,dropout=0.1'")
     return settings
+
+
+def read_base(start: Config, text: str, seeds: int) -> Config:
+    """The base of a study alone.
+
+    Args:
+        start: what it starts from where the text names no recipe.
+        text: a recipe and settings, like `fast,width=0.5`; may be empty.
+
+    Raises:
+        CompetitionError: a setting is unknown or out of range, or there is no seed.
+    """
+    if seeds < 1:
+        raise CompetitionError(f"SEEDS is 1 or more. Received: {seeds}. Next: SEEDS=2.")
+    return _read(start, text)
 
 
 def words_of(config: Config) -> str:
@@ -125,6 +138,7 @@ def plan(name: str, config: Config, labels, rows, seeds: int, full: bool) -> lis
             seed=(config.seed + number) % 2**31,
             architecture=",".join(kinds[turn:] + kinds[:turn]),
             folds=config.folds if full else THIRDS,
+            refit=0,
         )
         for member in plan_members(run, labels[rows]):
             taught, asked = rows[member.train_rows], rows[member.val_rows]

@@ -19,7 +19,7 @@ from competition.network.calibration import at_temperature, fit_temperature, log
 
 TITLES = {"errors": "errors", "log_loss": "log-loss", "brier": "Brier score"}
 MEASURES = tuple(TITLES)
-VARIANTS = ("plain", "views")  # of the images as they are, and averaged over test-time views
+VARIANTS = ("plain", "tta")  # PLAIN: of the images as they are; TTA: by test-time augmentation
 
 
 @dataclass(frozen=True)
@@ -154,8 +154,8 @@ def verdict(differences: dict, looks: int) -> str:
       such verdict stays below 5 % (Bonferroni, over all looks).
     - `perhaps better`, `perhaps worse`: a 95 % interval of its own leaves out 0, as chance alone makes it with a
       probability of 5 to 10 % for each change; more seeds can tell.
-    - `not seen at ±x %`: nothing of that; x is half of the errors' 95 % interval in percent of the base's errors. A
-      smaller change may well be there.
+    - `no significant difference at ±x %`: nothing of that; x is half of the errors' 95 % interval in percent of the
+      base's errors. A smaller change may well be there.
 
     Args:
         differences: as `compared` gives them.
@@ -168,7 +168,9 @@ def verdict(differences: dict, looks: int) -> str:
     for z, certainty in ((norm.isf(0.025 / looks), ""), (Z95, "perhaps ")):
         if signs := {errors.sign(z), log_loss.sign(z)} - {0}:
             return certainty + ("better" if -1 in signs else "worse")
-    return f"not seen at ±{errors.percent[1]:.0f} %" if errors.base else "not seen: the base has no errors"
+    if not errors.base:
+        return "no significant difference: the base has no errors"
+    return f"no significant difference at ±{errors.percent[1]:.0f} %"
 
 
 def averages(said, size: int) -> np.ndarray:

@@ -170,7 +170,7 @@ def summary(lines: list[dict]) -> str:
     """The deciding lines, by views at the largest average, as a table of at most 100 columns."""
     first, learned = lines[0], [line for line in lines if line["verdict"] != NOT_TRAINED]
     largest = max(line["members"] for line in learned)
-    by = {(line["setting"], line["members"], line["measure"]): line for line in learned if line["variant"] == "views"}
+    by = {(line["setting"], line["members"], line["measure"]): line for line in learned if line["variant"] == "tta"}
     columns = [(1, "errors"), *((largest, measure) for measure in MEASURES)]
     width = min(28, max(len(line["setting"]) for line in lines))
     readers = "1 member" if largest == 1 else f"{largest} members"

@@ -45,24 +45,22 @@ def test_errors_of_a_row_are_the_mean_over_the_members_and_of_the_average_its_ow
     result = {key: values.mean(axis=0) for key, values in measured(labels, said).items()}
     assert list(result["plain", 1, "errors"]) == [0.5, 0, 0, 0.5]
     assert list(result["plain", 2, "errors"]) == [1, 0, 0, 0]
-    assert list(result["views", 1, "errors"]) == list(result["views", 2, "errors"]) == [0, 0, 0, 0]
-    assert set(result) == {
-        (v, s, m) for v in ("plain", "views") for s in (1, 2) for m in ("errors", "log_loss", "brier")
-    }
+    assert list(result["tta", 1, "errors"]) == list(result["tta", 2, "errors"]) == [0, 0, 0, 0]
+    assert set(result) == {(v, s, m) for v in ("plain", "tta") for s in (1, 2) for m in ("errors", "log_loss", "brier")}
 
 
 def test_a_difference_by_hand():
     """Of four rows one is read better: standard error of the sum 1, and for errors one row more than seen."""
     base, changed = (
-        {("views", 1, m): np.array([v], float) for m in ("errors", "brier")} for v in ([1, 0, 0, 1], [0, 0, 0, 1])
+        {("tta", 1, m): np.array([v], float) for m in ("errors", "brier")} for v in ([1, 0, 0, 1], [0, 0, 0, 1])
     )
     found = compared(base, changed)
-    assert found["views", 1, "brier"].half == pytest.approx(Z95 * 1 / 4)
-    assert found["views", 1, "errors"].half == pytest.approx(Z95 * math.sqrt(2) / 4)
-    errors = found["views", 1, "errors"]
+    assert found["tta", 1, "brier"].half == pytest.approx(Z95 * 1 / 4)
+    assert found["tta", 1, "errors"].half == pytest.approx(Z95 * math.sqrt(2) / 4)
+    errors = found["tta", 1, "errors"]
     assert (errors.base, errors.changed, errors.difference) == (0.5, 0.25, -0.25)
     assert errors.percent == pytest.approx((-50, 100 * errors.half / 0.5))
-    assert compared(base, base)["views", 1, "errors"].half == pytest.approx(Z95 / 4)
+    assert compared(base, base)["tta", 1, "errors"].half == pytest.approx(Z95 / 4)
 
 
 def test_members_that_judge_the_same_row_are_no_independent_witnesses():
@@ -101,7 +99,7 @@ def test_the_temperature_of_a_row_comes_from_the_others():
     [
         (-0.9, -3.0, 2, "better"),
         (0.9, 3.0, 2, "worse"),
-        (-0.9, 0.9, 2, "not seen at ±10 %"),
+        (-0.9, 0.9, 2, "no significant difference at ±10 %"),
         (-1.1, 0.9, 2, "perhaps better"),  # beyond 1.96 standard errors, and not beyond the 2.24 of two looks
         (0.9, 1.2, 2, "worse"),
         (0.9, 1.2, 20, "perhaps worse"),  # of twenty looks: 3.02
@@ -112,8 +110,8 @@ def test_the_temperature_of_a_row_comes_from_the_others():
 def test_verdicts(errors, log_loss, looks, words):
     """Differences in halves of their 95 % intervals; of smaller averages nothing counts."""
     halves = {"errors": errors, "log_loss": log_loss}
-    differences = {("views", 4, name): Difference(1.0, 1 + 0.1 * value, 0.1) for name, value in halves.items()}
-    differences |= {("views", 1, name): Difference(1.0, 9.0, 0.1) for name in halves}
+    differences = {("tta", 4, name): Difference(1.0, 1 + 0.1 * value, 0.1) for name, value in halves.items()}
+    differences |= {("tta", 1, name): Difference(1.0, 9.0, 0.1) for name in halves}
     differences |= {("plain", 4, name): Difference(1.0, 9.0, 0.1) for name in halves}
     assert verdict(differences, looks) == words
 
@@ -125,32 +123,32 @@ def test_a_planted_better_and_a_planted_worse_are_told_apart_and_chance_is_not_s
         verdict(compared(base, measured(labels, planted(2000, 4, seed, strength)[1])), looks=6)
         for seed, strength in ((1, 4.0), (2, 5.0), (3, 3.2))
     ]
-    assert verdicts[1:] == ["better", "worse"] and verdicts[0].startswith("not seen at ±")
+    assert verdicts[1:] == ["better", "worse"] and verdicts[0].startswith("no significant difference at ±")
     assert 3 < float(verdicts[0].split("±")[1].split()[0]) < 30
 
 
 def test_pairs_of_members_scatter_by_hand():
     """Two members of two rows each; the second reads one row better where the first reads one worse."""
     spoke = np.array([[0, 0, 1, 1]])
-    base, changed = ({("views", 1, "brier"): np.array([values], float)} for values in ([0, 0, 1, 0], [1, 0, 0, 0]))
+    base, changed = ({("tta", 1, "brier"): np.array([values], float)} for values in ([0, 0, 1, 0], [1, 0, 0, 0]))
     found = scatter(spoke, base, changed)
-    assert found == {("views", "brier"): pytest.approx(2 * 0.5**2 / 0.5**2)}  # both half a row, and its standard error
-    one = {("views", 2, "brier"): Difference(1.0, 0.9, 0.1)}
+    assert found == {("tta", "brier"): pytest.approx(2 * 0.5**2 / 0.5**2)}  # both half a row, and its standard error
+    one = {("tta", 2, "brier"): Difference(1.0, 0.9, 0.1)}
     for scatters, factor in (([6.0, 2.0], 2.0), ([1.0, 0.5], 1.0)):
-        (wide, _), factors = widened([one, one], [{("views", "brier"): x2} for x2 in scatters], freedom=1)
-        assert factors == 2 * [{("views", "brier"): factor}]
-        assert wide == {("views", 2, "brier"): Difference(1.0, 0.9, pytest.approx(0.1 * factor))}
-    assert widened([one], [{("views", "brier"): 0.0}], freedom=0)[1] == [{("views", "brier"): 1.0}]
+        (wide, _), factors = widened([one, one], [{("tta", "brier"): x2} for x2 in scatters], freedom=1)
+        assert factors == 2 * [{("tta", "brier"): factor}]
+        assert wide == {("tta", 2, "brier"): Difference(1.0, 0.9, pytest.approx(0.1 * factor))}
+    assert widened([one], [{("tta", "brier"): 0.0}], freedom=0)[1] == [{("tta", "brier"): 1.0}]
 
 
 @pytest.mark.parametrize("apart", [[181.0], [181.0, 150.0]])
 def test_a_change_of_which_one_member_did_not_learn_widens_its_own_intervals_alone(apart):
-    one = {("views", 2, "brier"): Difference(1.0, 0.9, 0.1)}
-    scatters = [{("views", "brier"): x2} for x2 in (2.0, 10.0, 6.0, *(2 * factor**2 for factor in apart))]
+    one = {("tta", 2, "brier"): Difference(1.0, 0.9, 0.1)}
+    scatters = [{("tta", "brier"): x2} for x2 in (2.0, 10.0, 6.0, *(2 * factor**2 for factor in apart))]
     differences, factors = widened(len(scatters) * [one], scatters, freedom=2)
     expected = [3**0.5, 3**0.5, 3**0.5, *apart]
-    assert [its["views", "brier"] for its in factors] == pytest.approx(expected)
-    assert [each["views", 2, "brier"].half for each in differences] == pytest.approx(0.1 * np.array(expected))
+    assert [its["tta", "brier"] for its in factors] == pytest.approx(expected)
+    assert [each["tta", 2, "brier"].half for each in differences] == pytest.approx(0.1 * np.array(expected))
 
 
 @pytest.mark.slow
@@ -174,7 +172,7 @@ def test_intervals_of_nothing_hold_zero_19_times_in_20(luck):
         alone = [compared(base, change) for change in changes]
         found, _ = widened(alone, [scatter(spoke, base, change) for change in changes], freedom=5)
         for name in held:
-            held[name] += found[0]["views", 1, name].sign() == 0
-            by_rows[name] += alone[0]["views", 1, name].sign() == 0
+            held[name] += found[0]["tta", 1, name].sign() == 0
+            by_rows[name] += alone[0]["tta", 1, name].sign() == 0
     assert all(184 <= count <= 198 for count in held.values()), held
     assert not luck or by_rows["log_loss"] < 184, by_rows

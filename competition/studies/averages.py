@@ -1,0 +1,188 @@
+"""Which average to submit, of how many members, with or without test-time augmentation: simulated competitions.
+
+The rows are cut into three stratified parts. Each in turn is the test.csv of a competition whose train.csv are the
+other two: the recipe's folds' members and its refit members are trained there as a run would, and all predict the test
+part. So averages of either kind, and of both together, are judged on every row, and the same rows, at the sizes that
+are submitted. What a run would have predicted of each average stands beside what it reached.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from competition.config import PLAIN, TTA, Config, choose_config
+from competition.data.dataset import load_dataset
+from competition.ensemble import scoring
+from competition.ensemble.folds import exchangeable_groups, is_refit, kept_out, plan_members, repeated_folds
+from competition.errors import CompetitionError
+from competition.execution.engines import choose_engine
+from competition.kaggle.download import fetch_missing
+from competition.network.calibration import log_losses
+from competition.network.device import choose_setup
+from competition.network.member import Member, seed_of
+from competition.runs import files
+from competition.runs.folders import Folders
+from competition.runs.version import git_commit
+from competition.studies.members import train_plans
+from competition.studies.settings import THIRDS, read_base, table_path, words_of
+from competition.studies.statistics import MEASURES, VARIANTS, averages, calibrated, sizes
+
+KINDS = ("folds", "refit", "both")
+COLUMNS = (
+    "average", "members", "variant", "measure", "value", "difference", "low", "high", "predicted", "base", "rows",
+    "source", "commit",
+)  # fmt: skip
+
+
+def run_averages(
+    folders: Folders,
+    base: str,
+    name: str | None = None,
+    source: str = "auto",
+    jobs: int | None = None,
+    scheduler: str | None = None,
+) -> Path:
+    """Compare the averages that a recipe could submit; prints the comparison.
+
+    Args:
+        base: a recipe and settings, see `settings.read_settings`; without refit members it gets as many as folds.
+        name: of the table; None makes one.
+
+    Returns:
+        The table.
+
+    Raises:
+        CompetitionError: the data or the settings cannot be used, another study trains, or a member does not learn.
+    """
+    engine = choose_engine(jobs, scheduler)
+    fetch_missing(folders, source)
+    dataset = load_dataset(folders, source)
+    config = read_base(choose_config(None, dataset.source, {}), base, 1)
+    config = replace(config, refit=config.refit or config.folds)
+    labels = dataset.train.labels
+    rows = np.setdiff1d(np.arange(len(labels)), kept_out(dataset.train))
+    table = table_path(folders, name, f"averages-{base or config.recipe}", "", False)
+    draws = plan_draws(config, labels, rows)
+    setup = engine.allocate(choose_setup(threads=1), sum(len(members) for _, members in draws))
+    print(f"Averages of {words_of(config)}, {setup.describe()},\n{engine.describe()}.")
+    same = {"base": words_of(config), "rows": len(rows), "source": dataset.source, "commit": git_commit()}
+    plans = {f"draw {number}": members for number, (_, members) in enumerate(draws, start=1)}
+    results = train_plans(plans, folders.studies / "members", setup, dataset, engine)
+    for result in results.values():
+        if isinstance(result, CompetitionError):
+            raise result
+    probs = {member.name: results[member.name].val_probs for _, members in draws for member in members}
+    lines = [line | same for line in compare(config, labels, draws, probs)]
+    files.write_table(table, COLUMNS, lines)
+    print(summary(lines), f"\n\nTable                    {table}")
+    return table
+
+
+def plan_draws(config: Config, labels, rows) -> list[tuple[np.ndarray, list[Member]]]:
+    """Three competitions: of each the test rows and the members, whose validation rows end with all test rows.
+
+    Args:
+        labels: of all rows, int64 array (n,).
+        rows: numbers of those that the study may see, sorted.
+    """
+    draws = []
+    for number, (train, test) in enumerate(repeated_folds(labels[rows], THIRDS, 1, seed_of(config.seed, THIRDS))):
+        train, test = rows[train], rows[test]
+        plan = plan_members(replace(config, seed=seed_of(config.seed, number, THIRDS) >> 1), labels[train])
+        draws.append((test, [
+            replace(member, name=f"draw {number + 1}: {member.name}", train_rows=train[member.train_rows],
+                    val_rows=np.concatenate([train[member.val_rows], test]))
+            for member in plan
+        ]))  # fmt: skip
+    return draws
+
+
+def compare(config: Config, labels, draws, probs: dict[str, np.ndarray]) -> list[dict]:
+    """Each average's errors, log-loss and Brier score on all test rows, against the folds' members by TTA.
+
+    Args:
+        probs: by member, float32 array (2, validation rows, 10).
+
+    Returns:
+        Dicts of COLUMNS, without what all have alike.
+    """
+    test = np.concatenate([rows for rows, _ in draws])
+    truth = labels[test]
+    halves = [part for _, part in repeated_folds(truth, 2, 1, seed=0)]
+    own = {kind: [] for kind in ("folds", "refit")}  # of each draw float array (members, 2, test rows, 10)
+    for rows, plan in draws:
+        for kind in own:
+            chosen = [member for member in plan if is_refit(member.name.rpartition(": ")[2]) == (kind == "refit")]
+            own[kind].append(np.stack([probs[member.name][:, -len(rows) :] for member in chosen]))
+    stacked = {kind: np.concatenate(parts, axis=2) for kind, parts in own.items()}
+    folds, refit = len(stacked["folds"]), len(stacked["refit"])
+    members = {"folds": sizes(folds), "refit": sizes(refit), "both": [folds + size for size in sizes(refit)]}
+    found = {}
+    for kind in KINDS:
+        for size in members[kind]:
+            for variant, name in ((PLAIN, VARIANTS[PLAIN]), (TTA, VARIANTS[TTA])):
+                if kind == "both":
+                    added = averages(stacked["refit"][:, variant], size - folds)
+                    p = (folds * stacked["folds"][:, variant].mean(axis=0) + (size - folds) * added) / size
+                else:
+                    p = averages(stacked[kind][:, variant], size)
+                found[kind, size, name] = row_losses(truth, p, halves)
+    base = found["folds", folds, VARIANTS[config.submitted]]
+    lines = []
+    for (kind, size, name), losses in found.items():
+        predicted = predict(config, labels, draws, probs, kind, size) if name == VARIANTS[config.submitted] else None
+        for measure, values, of_base in zip(MEASURES, losses, base, strict=True):
+            difference = values - of_base
+            half = scoring.Z95 * difference.std(ddof=1) / len(truth) ** 0.5
+            line = {"average": kind, "members": size, "variant": name, "measure": measure}
+            line |= {"value": values.mean(), "difference": difference.mean()}
+            line |= {"low": difference.mean() - half, "high": difference.mean() + half}
+            line |= {"predicted": predicted} if measure == "errors" and predicted is not None else {}
+            lines.append({key: round(float(v), 7) if isinstance(v, float) else v for key, v in line.items()})
+    return lines
+
+
+def row_losses(labels, p, halves) -> np.ndarray:
+    """Errors, log-loss and Brier score of each row, means over k averages (k, n, 10): float array (3, n).
+
+    Log-loss and Brier score after a temperature, fitted on the other half of the rows.
+    """
+    errors = (p.argmax(axis=2) != labels).mean(axis=0)
+    p = calibrated(labels, p, halves)
+    squares = ((p - np.eye(10)[labels]) ** 2).sum(axis=2)
+    return np.stack([errors, log_losses(labels, p).mean(axis=0), squares.mean(axis=0)])
+
+
+def predict(config: Config, labels, draws, probs, kind: str, size: int) -> float | None:
+    """The error rate that a run would predict of an average, mean over the draws; None of both kinds together."""
+    if kind == "both":
+        return None
+    rates = []
+    for test, members in draws:
+        fold_members = [member for member in members if not is_refit(member.name.rpartition(": ")[2])]
+        own = [replace(member, name=member.name.rpartition(": ")[2], val_rows=member.val_rows[: -len(test)])
+               for member in fold_members]  # fmt: skip
+        train = np.concatenate([member.val_rows for member in own])
+        kept = [probs[member.name][config.submitted] for member in fold_members]
+        out_of_fold = np.concatenate([p[: -len(test)] for p in kept])
+        groups = exchangeable_groups(config, own, np.stack([p[-len(test) :] for p in kept]), size)
+        ratio = len(train) / np.mean([len(member.train_rows) for member in own]) if kind == "refit" else 1.0
+        rates.append(1 - scoring.predict_leaderboard(labels[train], out_of_fold, groups, ratio)["score"])
+    return float(np.mean(rates))
+
+
+def summary(lines: list[dict]) -> str:
+    """Errors of each average in 10,000 rows, plain and by TTA, and how they differ from the folds' average."""
+    heads = f"{'difference (95 %)':>22}{'predicted':>11}{'Brier, difference (95 %)':>28}"
+    text = [f"\n{'average':24}{'plain':>8}{'TTA':>8}{heads}"]
+    cells = {(a["average"], a["members"], a["variant"], a["measure"]): a for a in lines}
+    for kind, size in dict.fromkeys((a["average"], a["members"]) for a in lines):
+        plain, tta = (cells[kind, size, variant, "errors"] for variant in VARIANTS)
+        brier = cells[kind, size, VARIANTS[TTA], "brier"]
+        interval = f"{1e4 * tta['difference']:+.2f} ± {5e3 * (tta['high'] - tta['low']):.2f}"
+        squared = f"{1e4 * brier['difference']:+.2f} ± {5e3 * (brier['high'] - brier['low']):.2f}"
+        predicted = f"{1e4 * tta['predicted']:.2f}" if tta.get("predicted") is not None else "–"
+        text.append(f"{f'{kind}, {size} members':24}{1e4 * plain['value']:8.2f}{1e4 * tta['value']:8.2f}{interval:>22}"
+                    f"{predicted:>11}{squared:>28}")  # fmt: skip
+    return "\n".join(text)

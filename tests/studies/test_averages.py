@@ -1,0 +1,47 @@
+"""Simulated competitions of three parts: who predicts what, and which average has fewer errors."""
+
+import numpy as np
+import pytest
+
+from competition.config import Config
+from competition.studies.averages import compare, plan_draws
+
+LABELS = np.tile(np.arange(10), 90)
+CONFIG = Config(folds=3, refit=2)
+
+
+def test_no_member_fits_a_test_row_and_refit_members_fit_all_others():
+    rows = np.arange(0, 900, 3)
+    draws = plan_draws(CONFIG, LABELS, rows)
+    assert sorted(np.concatenate([test for test, _ in draws])) == list(rows)
+    for test, members in draws:
+        assert len(members) == 5
+        for member in members:
+            assert not set(member.train_rows) & set(test) and list(member.val_rows[-len(test) :]) == list(test)
+            assert not set(member.train_rows) & set(member.val_rows)
+        for member in members[3:]:
+            assert sorted(member.train_rows) == sorted(set(rows) - set(test)) and len(member.val_rows) == len(test)
+
+
+def test_errors_are_those_of_the_planted_members():
+    """Every fold's member misclassifies row 0, one refit member row 3; averages of two follow the surer one."""
+    draws = plan_draws(CONFIG, LABELS, np.arange(900))
+    probs = {}
+    for _, members in draws:
+        for member in members:
+            p = np.full((2, len(member.val_rows), 10), 0.02, np.float32)
+            wrong = 0 if "fold" in member.name else 3 if member.name.endswith("refit1") else None
+            digits = np.where(member.val_rows == wrong, (LABELS[member.val_rows] + 1) % 10, LABELS[member.val_rows])
+            p[:, np.arange(len(digits)), digits] = 0.82
+            probs[member.name] = p
+    lines = compare(CONFIG, LABELS, draws, probs)
+    errors = {
+        (a["average"], a["members"]): a["value"] for a in lines if (a["variant"], a["measure"]) == ("tta", "errors")
+    }
+    assert errors["folds", 3] == errors["folds", 1] == pytest.approx(1 / 900, abs=1e-6)
+    assert errors["refit", 1] == pytest.approx(0.5 / 900, abs=1e-6) and errors["both", 4] == pytest.approx(
+        1 / 900, abs=1e-6
+    )
+    predicted = {(a["average"], a["members"]): a["predicted"] for a in lines if a.get("predicted") is not None}
+    assert predicted["folds", 3] == pytest.approx(1 / 900, rel=0.2)
+    assert predicted["refit", 2] == pytest.approx(1 / 900 * 1.5**-0.3, rel=0.2)
