@@ -291,8 +291,6 @@ def test_planted_changes_are_told_apart_from_the_command_line_to_the_page(tmp_pa
     assert list(verdicts.values())[1:3] == ["better", "worse"]
     nothing = "no significant difference at ±"
     assert all(verdicts[name].startswith(nothing) for name in (NULL, "label_smoothing=0.3"))
-        "no significant difference at ±"
-    )
     assert len(lines) == 4 * 2 * 3 * 3 and {line["members"] for line in lines} == {"1", "2", "4"}
     for line in lines:
         low, high, found = (float(line[name]) for name in ("low", "high", "difference"))
