@@ -154,7 +154,7 @@ def verdict(differences: dict, looks: int) -> str:
       such verdict stays below 5 % (Bonferroni, over all looks).
     - `perhaps better`, `perhaps worse`: a 95 % interval of its own leaves out 0, as chance alone makes it with a
       probability of 5 to 10 % for each change; more seeds can tell.
-    - `no significant difference at ±x %`: nothing of that; x is half of the errors' 95 % interval in percent of the
+    - `not significant, ±x %`: nothing of that; x is half of the errors' 95 % interval in percent of the
       base's errors. A smaller change may well be there.
 
     Args:
@@ -169,8 +169,8 @@ def verdict(differences: dict, looks: int) -> str:
         if signs := {errors.sign(z), log_loss.sign(z)} - {0}:
             return certainty + ("better" if -1 in signs else "worse")
     if not errors.base:
-        return "no significant difference: the base has no errors"
-    return f"no significant difference at ±{errors.percent[1]:.0f} %"
+        return "not significant: the base has no errors"
+    return f"not significant, ±{errors.percent[1]:.0f} %"
 
 
 def averages(said, size: int) -> np.ndarray:

@@ -172,7 +172,7 @@ def summary(lines: list[dict]) -> str:
     largest = max(line["members"] for line in learned)
     by = {(line["setting"], line["members"], line["measure"]): line for line in learned if line["variant"] == "tta"}
     columns = [(1, "errors"), *((largest, measure) for measure in MEASURES)]
-    width = min(28, max(len(line["setting"]) for line in lines))
+    width = min(24, max(len(line["setting"]) for line in lines))
     readers = "1 member" if largest == 1 else f"{largest} members"
     text = [
         "",

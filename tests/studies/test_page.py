@@ -9,7 +9,7 @@ from competition.studies.page import make_study_page
 from competition.studies.statistics import MEASURES, VARIANTS
 from tests.report.test_browser import CONTRAST, WIDTHS, opened
 
-NOTHING = "no significant difference at ±2 %"
+NOTHING = "not significant, ±2 %"
 LONG = "architecture=fine,pooled, label_smoothing=0.05, width=0.5, epochs=14, rotation=15, shear=10"
 
 

@@ -99,7 +99,7 @@ def test_the_temperature_of_a_row_comes_from_the_others():
     [
         (-0.9, -3.0, 2, "better"),
         (0.9, 3.0, 2, "worse"),
-        (-0.9, 0.9, 2, "no significant difference at ±10 %"),
+        (-0.9, 0.9, 2, "not significant, ±10 %"),
         (-1.1, 0.9, 2, "perhaps better"),  # beyond 1.96 standard errors, and not beyond the 2.24 of two looks
         (0.9, 1.2, 2, "worse"),
         (0.9, 1.2, 20, "perhaps worse"),  # of twenty looks: 3.02
@@ -123,7 +123,7 @@ def test_a_planted_better_and_a_planted_worse_are_told_apart_and_chance_is_not_s
         verdict(compared(base, measured(labels, planted(2000, 4, seed, strength)[1])), looks=6)
         for seed, strength in ((1, 4.0), (2, 5.0), (3, 3.2))
     ]
-    assert verdicts[1:] == ["better", "worse"] and verdicts[0].startswith("no significant difference at ±")
+    assert verdicts[1:] == ["better", "worse"] and verdicts[0].startswith("not significant, ±")
     assert 3 < float(verdicts[0].split("±")[1].split()[0]) < 30
 
 

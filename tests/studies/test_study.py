@@ -289,7 +289,7 @@ def test_planted_changes_are_told_apart_from_the_command_line_to_the_page(tmp_pa
     verdicts = {line["setting"]: line["verdict"] for line in lines}
     assert list(verdicts) == [NULL, "label_smoothing=0.05", "label_smoothing=0.2, epochs=14", "label_smoothing=0.3"]
     assert list(verdicts.values())[1:3] == ["better", "worse"]
-    nothing = "no significant difference at ±"
+    nothing = "not significant, ±"
     assert all(verdicts[name].startswith(nothing) for name in (NULL, "label_smoothing=0.3"))
     assert len(lines) == 4 * 2 * 3 * 3 and {line["members"] for line in lines} == {"1", "2", "4"}
     for line in lines:
