@@ -3,13 +3,17 @@
 How a process computes (threads, precision) changes bytes, too, but is the machine's: see `device.py`.
 """
 
+import ast
+import functools
+import os
+import warnings
 from dataclasses import replace
 from typing import Any
 
-from pydantic import ConfigDict, Field, ValidationError, model_validator
+from pydantic import ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic.dataclasses import dataclass
 
-from competition.errors import CompetitionError
+from competition.errors import CompetitionError, one_line
 
 MNIST = (
     "mnist-keras",
@@ -74,19 +78,27 @@ class Config:
     decay: float = number(0.95, 0.01, 1, "exponential: factor on the learning rate after each epoch; 1: constant")
     label_smoothing: float = number(0.1, 0, 0.9, "label smoothing, the probability spread over all ten digits")
 
-    # Augmentation, uniform in the range, drawn anew in each epoch for every eight images, other eight each time
+    # Augmentation, uniform in the ranges; eight images share what is drawn, other eight in the next epoch
     rotation: float = number(12.0, 0, 180, "augmentation: rotation, degrees either way")
     scale: float = number(0.10, 0, 0.9, "augmentation: scale of each axis, fraction smaller or larger")
     shift: float = number(2.0, 0, 27, "augmentation: shift along each axis, pixels either way")
     shear: float = number(8.0, 0, 45, "augmentation: shear of each axis, degrees either way")
-    elastic: float = number(0.0, 0, 1000, "augmentation: alpha of albumentations' ElasticTransform; 0: none")
-    grid: float = number(0.0, 0, 5, "augmentation: shift of the inner corners of a 4×4 grid, pixels either way")
-    unmoved: float = number(0.0, 0, 1, "augmentation: fraction of the images that stay as they are")
+    augment: str = Field(
+        "",
+        description="augmentation: transforms of albumentations, after those above; empty: none",
+        json_schema_extra={"rule": "is like Morphological(operation='dilation', p=0.2); Perspective(scale=0.05)"},
+    )
 
     # Prediction
     tta: float = number(
         0.5, 0, 1, "test-time augmentation: mean over eight transforms, each by this part of the ranges above; 0: none"
     )
+
+    @field_validator("augment")
+    @classmethod
+    def _augment_checked(cls, text):
+        _check_transforms(text)
+        return text
 
     @model_validator(mode="wrap")
     @classmethod
@@ -131,9 +143,57 @@ def values_of(name: str) -> str:
     """Which values a setting takes, as a predicate: `lies between 0 and 1`."""
     field = Config.__pydantic_fields__[name]
     if field.annotation is str:
-        return f"is one of {', '.join((field.json_schema_extra or {}).get('names', RECIPES))}"
+        extra = field.json_schema_extra or {}
+        return extra.get("rule") or f"is one of {', '.join(extra.get('names', RECIPES))}"
     low, high = (next(getattr(m, bound) for m in field.metadata if hasattr(m, bound)) for bound in ("ge", "le"))
     return f"lies between {low} and {high}"
+
+
+def transforms_of(text: str) -> list:
+    """The transforms of albumentations that a text names, as `augment` takes it.
+
+    The text is read as Python's syntax and never evaluated: names of transforms, and literals as their arguments.
+
+    Args:
+        text: `Name(argument=literal, …)`, several separated by `;`.
+
+    Raises:
+        CompetitionError: an unknown name or argument, or a transform that changes the shape or dtype of uint8 images
+            (28, 28, 1).
+    """
+    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it would ask PyPI for its newest version at every import
+    import albumentations as A
+    import numpy as np
+
+    images = np.arange(8 * 28 * 28, dtype=np.uint8).reshape(8, 28, 28, 1)  # the augmenter applies it to eight at once
+
+    def transform_of(statement):
+        if not (isinstance(statement, ast.Expr) and isinstance(call := statement.value, ast.Call)) or call.args:
+            raise ValueError("not of the form Name(argument=literal)")
+        kind = getattr(A, name := ast.unparse(call.func).removeprefix("A."), None)
+        if not (isinstance(kind, type) and issubclass(kind, A.BasicTransform)):
+            raise ValueError(f"{name} is no transform of albumentations {A.__version__}")
+        arguments = {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in call.keywords}
+        always = A.Compose([kind(**{**arguments, "p": 1.0})], seed=0)
+        for made in (always(images=images)["images"] for _ in range(4)):
+            if not (isinstance(made, np.ndarray) and made.shape == images.shape and made.dtype == images.dtype):
+                raise ValueError(f"{name} returns {getattr(made, 'dtype', '')} {getattr(made, 'shape', '')[1:]}")
+        return kind(**arguments)
+
+    try:
+        with warnings.catch_warnings(action="error", category=UserWarning):  # as of an unknown argument
+            return [transform_of(statement) for statement in ast.parse(text.strip()).body]
+    except Exception as error:  # whatever a transform raises for such arguments
+        raise CompetitionError(
+            "augment names transforms of albumentations that turn uint8 images of 28×28×1 into such images. "
+            f'Received: {text!r}: {one_line(error)}. Next: --augment "Perspective(scale=0.05, p=0.5)".'
+        ) from None
+
+
+@functools.cache
+def _check_transforms(text: str) -> None:
+    if text:
+        transforms_of(text)
 
 
 # Systems that others described, in their ways: one learning rate, Keras's Adam; and where nothing else is said below,

@@ -195,7 +195,7 @@ def test_a_member_that_does_not_learn_gets_one_other_seed(few, monkeypatch):
     _, result = work(member, lambda *_: None)
     assert len(set(seeds)) == 2 and result.facts["seed"] == seeds[1]
     (before,) = result.facts["failed_before"]
-    assert before["seed"] == member.seed and "on its own rows after" in before["failure"]
+    assert before["seed"] == member.seed and "on its training rows after" in before["failure"]
 
 
 @pytest.mark.slow
@@ -205,7 +205,7 @@ def test_a_loss_that_is_no_number_fails_from_both_seeds(few):
     object.__setattr__(member.config, "learning_rate", 1e38)  # far beyond its range
     _, error = work(member, lambda *_: None)
     assert isinstance(error, CompetitionError), "it learned"
-    assert f"{member.name} must learn. Received: a loss that is no number, from a second seed as well" in str(error)
+    assert f"{member.name} must learn. Received: a loss that is not finite, from a second seed as well" in str(error)
 
 
 def test_the_members_that_did_not_fail_are_kept(folders, few):

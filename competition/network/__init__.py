@@ -1,5 +1,5 @@
 """Digits → one trained member of the ensemble.
 
-Enters: the rows that teach a member and its settings. Leaves: its weights, and what it says of the rows that it never
-saw. The only room that computes with Keras, and in it `device` alone touches what lies below Keras.
+Enters: a member's rows and settings. Leaves: its weights, and its predictions of rows that it was not trained on.
+This is the only room that computes with Keras, and `device` the only module that touches the backend below Keras.
 """

@@ -1,150 +1,155 @@
-"""Augmented images, fast and stateless, and the views that a prediction averages.
+"""Augmented training images, fast and stateless, and the transforms of test-time augmentation (TTA).
 
-Stateless: what happens to row i in epoch e depends on (seed, e, i) alone, so batch order, worker count and resuming
-change nothing. Fast: albumentations takes eighteen times as long, most of it to draw the parameters of one image. So an
-epoch draws all of them at once, each set for `SHARING` rows, other ones in the next epoch, and a picture is sampled
-once, whatever moves it, by one call of OpenCV for `TOGETHER` of them (`make bench`). Never a flip: no digit survives
-it.
+Stateless: the augmented image of row i in epoch e depends on (seed, e, i) alone, so the order of the batches, the
+number of processes and resuming change nothing. Fast: albumentations spends most of its time on drawing the parameters
+of one image. Here the affine parameters of an epoch are drawn at once, one set for each group of `GROUP` rows, other
+groups in the next epoch, and OpenCV warps `BATCH` images in a call (`make bench`). No flips: a flipped digit is none.
 """
 
-import os
 from collections.abc import Callable
 from functools import partial
 from itertools import product
+from typing import Any
 
 import cv2
 import numpy as np
 
-from competition.config import Config
+from competition.config import Config, transforms_of
 
-SHARING = 8  # rows that share their movement in an epoch; other ones in the next
-TOGETHER = 4  # pictures a call, always: of two, or of more than four, OpenCV's remap rounds otherwise
-TILES = 4  # of the coarse grid, either way
-BLOCK = 256  # movements whose maps are in memory at once: 1.6 MB
-CENTRE = 13.5  # pixels, from the middle of the first one
-PIXELS = np.arange(28, dtype=np.float32) - CENTRE
-# (28, TILES + 1): the share of each corner of the grid in a pixel's displacement
-SHARES = np.maximum(0, 1 - np.abs(np.linspace(0, TILES, 28)[:, None] - np.arange(TILES + 1))).astype(np.float32)
-cv2.setNumThreads(0)  # members run side by side: OpenCV's own threads would only get in their way
+GROUP = 8  # rows that share their parameters in an epoch
+BATCH = 4  # images in each call of OpenCV: with two, or with more than four, remap rounds differently
+BLOCK = 256  # groups whose maps are in memory at once: 1.6 MB
+CENTER = 13.5  # pixels, of the image, from the middle of the first pixel
+PIXELS = np.arange(28, dtype=np.float32) - CENTER
+cv2.setNumThreads(0)  # members train in parallel, one process per core: threads of OpenCV's own would slow them down
 
 
 class Augmenter:
-    """Draws the augmented images of any epoch.
+    """Augments the images of any epoch: an affine warp, then `config.augment`'s transforms.
 
     Args:
-        config: the ranges.
+        config: the ranges and the transforms.
         seed: the member's.
     """
 
     def __init__(self, config: Config, seed: int):
         self.config, self.seed = config, seed
-        self.elastic = _elastic(config.elastic) if config.elastic else None
+        self.transform = compose(config.augment) if config.augment else None
 
-    def __call__(self, images, rows, epoch: int) -> np.ndarray:
-        """The rows' images as they look in an epoch.
+    def __call__(self, images: np.ndarray, rows: np.ndarray, epoch: int) -> np.ndarray:
+        """Augment the images of some rows as in an epoch.
 
         Args:
             images: uint8 array (n, 28, 28, 1), all images.
-            rows: int array (m,), which of them, in any order.
+            rows: int array (m,), the rows to augment, in any order.
             epoch: 0, 1, …
 
         Returns:
             uint8 array (m, 28, 28, 1).
         """
         c = self.config
-        if not any((c.rotation, c.scale, c.shift, c.shear, c.grid, c.elastic)):
-            return images[rows]
-        draw = np.random.default_rng([self.seed, epoch])
-        groups = -(-len(images) // SHARING)
-        group = draw.permutation(len(images))[rows] // SHARING
+        result = images[rows]
+        if not any((c.rotation, c.scale, c.shift, c.shear, self.transform)):
+            return result
+        rng = np.random.default_rng([self.seed, epoch])
+        groups = -(-len(images) // GROUP)
+        group, slot = np.divmod(rng.permutation(len(images))[rows], GROUP)
+        rng.bit_generator.advance(18 * groups)  # numbers that an older version used: its runs can be repeated
 
-        def uniform(half, *shape):
-            return draw.uniform(-half, half, (groups, *shape)).astype(np.float32)
+        def uniform(half_range: float, *shape: int) -> np.ndarray:
+            return rng.uniform(-half_range, half_range, (groups, *shape)).astype(np.float32)
 
-        corners = np.zeros((groups, TILES + 1, TILES + 1, 2), np.float32)
-        corners[:, 1:-1, 1:-1] = uniform(c.grid, TILES - 1, TILES - 1, 2)
-        movements = uniform(c.rotation), 1 + uniform(c.scale, 2), uniform(c.shift, 2), uniform(c.shear, 2), corners
-        still, seeds = draw.random(groups) < c.unmoved, draw.integers(2**31, size=groups)
+        parameters = uniform(c.rotation), 1 + uniform(c.scale, 2), uniform(c.shift, 2), uniform(c.shear, 2)
+        seeds = rng.integers(2**31, size=groups)
         order = np.argsort(group, kind="stable")
         starts = np.searchsorted(group[order], np.arange(groups + 1))
-        result = images[rows]
         for first in range(0, groups, BLOCK):
-            maps = sampling_maps(*(movement[first : first + BLOCK] for movement in movements))
-            for number, sampled in enumerate(maps, first):
-                sharing = order[starts[number] : starts[number + 1]]
-                if len(sharing) and not still[number]:
-                    result[sharing] = warp(result[sharing], sampled)
-                    if self.elastic:
-                        result[sharing] = self.elastic(result[sharing], int(seeds[number]))
+            maps = sampling_maps(*(values[first : first + BLOCK] for values in parameters))
+            for number, sampling_map in enumerate(maps, first):
+                members = order[starts[number] : starts[number + 1]]
+                if not len(members):
+                    continue
+                result[members] = warp(result[members], sampling_map)
+                if self.transform:
+                    # Always a whole group, each row in its own place: which other rows are augmented changes nothing
+                    whole = np.zeros((GROUP, 28, 28, 1), np.uint8)
+                    whole[slot[members]] = result[members]
+                    self.transform.set_random_seed(int(seeds[number]))
+                    result[members] = self.transform(images=whole)["images"][slot[members]]
         return result
 
 
-def _elastic(alpha: float) -> Callable[[np.ndarray, int], np.ndarray]:
-    """Elastic distortion (Simard, Steinkraus and Platt 2003) of images, (n, 28, 28, 1), all by one seed."""
-    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it would ask PyPI for news at every import
-    import albumentations as A  # takes a second, which no recipe of ours has to wait for
+def compose(text: str) -> Any:
+    """What a setting `augment` names, as one albumentations.Compose."""
+    transforms = transforms_of(text)
+    import albumentations as A  # takes a second, and no recipe of ours uses it
 
-    transform = A.Compose([A.ElasticTransform(alpha=alpha, sigma=5, p=1)])
-
-    def distort(images, seed):
-        transform.set_random_seed(seed)
-        padded = np.concatenate([images, np.zeros((-len(images) % TOGETHER, 28, 28, 1), np.uint8)])
-        return transform(images=padded)["images"][: len(images)]
-
-    return distort
+    return A.Compose(transforms)
 
 
-def sampling_maps(rotation, scale, shift, shear, corners=None) -> np.ndarray:
-    """Where each pixel of moved pictures is found in the pictures: float32 array (m, 28, 28, 2) of x and y in pixels.
+def sampling_maps(rotation: np.ndarray, scale: np.ndarray, shift: np.ndarray, shear: np.ndarray) -> np.ndarray:
+    """Where in an image each pixel of the warped image is read: affine maps about the image's center.
 
-    A picture is scaled, turned, sheared and shifted about its middle.
+    The image is scaled, rotated, sheared and shifted, in this order.
 
     Args:
         rotation: float array (m,), degrees.
-        scale, shift, shear: float arrays (m, 2), of x and y: factors, pixels, degrees.
-        corners: float array (m, 5, 5, 2), pixels by which the corners of a coarse grid are displaced besides, and the
-            pixels between them in proportion. Doucet moves the inner ones by a pixel at most.
+        scale: float array (m, 2), factors along x and y.
+        shift: float array (m, 2), pixels along x and y.
+        shear: float array (m, 2), degrees along x and y.
+
+    Returns:
+        float32 array (m, 28, 28, 2): for each pixel of the warped image the x and y in the original, in pixels.
+
+    Examples:
+        A shift by 3 to the right: what stands in row 10 and column 20 came from x = 17, y = 10.
+
+        >>> none = np.zeros((1, 2))
+        >>> maps = sampling_maps(np.zeros(1), scale=none + 1, shift=np.array([[3.0, 0.0]]), shear=none)
+        >>> maps.shape, maps[0, 10, 20].tolist()
+        ((1, 28, 28, 2), [17.0, 10.0])
+
+        At twice the size, the right edge shows what stood halfway between it and the center.
+
+        >>> sampling_maps(np.zeros(1), scale=none + 2, shift=none, shear=none)[0, 13, 27].tolist()
+        [20.25, 13.25]
     """
-    turn, (shear_x, shear_y) = np.deg2rad(rotation), np.tan(np.deg2rad(shear)).T
+    angle, (shear_x, shear_y) = np.deg2rad(rotation), np.tan(np.deg2rad(shear)).T
     one = np.ones_like(shear_x)
-    turned = np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]]).transpose(2, 0, 1)
-    sheared = np.array([[one, shear_x], [shear_y, one]]).transpose(2, 0, 1)
-    back = np.linalg.inv(sheared @ turned * scale[:, None, :]).astype(np.float32)
-    start = CENTRE - (back @ shift[:, :, None])[..., 0]
-    along_x, along_y = back[:, None, :, 0] * PIXELS[:, None], back[:, None, :, 1] * PIXELS[:, None]
-    maps = along_x[:, None] + (along_y + start[:, None])[:, :, None]
-    if corners is not None and corners.any():
-        rows = np.tensordot(SHARES, corners, (1, 1))  # (28, m, 5, 2)
-        maps += (SHARES @ rows).transpose(1, 0, 2, 3)
-    return maps.astype(np.float32)
+    rotations = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]]).transpose(2, 0, 1)
+    shears = np.array([[one, shear_x], [shear_y, one]]).transpose(2, 0, 1)
+    inverse = np.linalg.inv(shears @ rotations * scale[:, None, :]).astype(np.float32)
+    offset = CENTER - (inverse @ shift[:, :, None])[..., 0]
+    along_x, along_y = inverse[:, None, :, 0] * PIXELS[:, None], inverse[:, None, :, 1] * PIXELS[:, None]
+    return (along_x[:, None] + (along_y + offset[:, None])[:, :, None]).astype(np.float32)
 
 
-def warp(images, sampled) -> np.ndarray:
-    """Images, uint8 (n, 28, 28, 1), moved by one map of `sampling_maps`, (28, 28, 2); from outside comes paper."""
+def warp(images: np.ndarray, sampling_map: np.ndarray) -> np.ndarray:
+    """Images, uint8 (n, 28, 28, 1), warped by one map of `sampling_maps`, (28, 28, 2); outside of an image is 0."""
     count = len(images)
-    padded = np.concatenate([images, np.zeros((-count % TOGETHER, 28, 28, 1), np.uint8)])
-    moved = [
-        cv2.remap(np.ascontiguousarray(some[..., 0].transpose(1, 2, 0)), sampled, None, cv2.INTER_LINEAR)
-        for some in padded.reshape(-1, TOGETHER, 28, 28, 1)
+    padded = np.concatenate([images, np.zeros((-count % BATCH, 28, 28, 1), np.uint8)])
+    warped = [
+        cv2.remap(np.ascontiguousarray(batch[..., 0].transpose(1, 2, 0)), sampling_map, None, cv2.INTER_LINEAR)
+        for batch in padded.reshape(-1, BATCH, 28, 28, 1)
     ]
-    return np.stack(moved).transpose(0, 3, 1, 2).reshape(-1, 28, 28, 1)[:count] if count else images
+    return np.stack(warped).transpose(0, 3, 1, 2).reshape(-1, 28, 28, 1)[:count] if count else images
 
 
 def tta_transforms(config: Config) -> list[Callable[[np.ndarray], np.ndarray]]:
-    """Eight ways to look at images before a prediction averages what is seen; none where the recipe wants none.
+    """The eight transforms of test-time augmentation, over which predictions are averaged; none where `tta` is 0.
 
-    A network that learned from moved pictures, all of them a little blurred by that, reads a picture better in several
-    such ways than as it is. Each view shifts, turns, scales and shears by the same part of the training ranges, one way
-    or the other. Which way is an orthogonal array (a 2^(6-3) fractional factorial design, Box and Hunter 1961): any
-    two of the six movements go together as often as against each other.
+    A network that was trained on warped images, all of them a little blurred by that, predicts better from several
+    warped images than from the plain one. Each transform shifts, rotates, scales and shears by the fraction `tta` of
+    the training ranges, one way or the other. The signs are an orthogonal array (a 2^(6-3) fractional factorial design,
+    Box and Hunter 1961): any two of the six parameters have equal signs as often as opposite ones.
 
     Returns:
-        Functions of uint8 arrays (n, 28, 28, 1) that return as many images.
+        Functions of uint8 arrays (n, 28, 28, 1) that return such arrays.
     """
     if not (config.tta and any((config.rotation, config.scale, config.shift, config.shear))):
         return []
     a, b, c = np.array(list(product((-1, 1), repeat=3))).T
-    return [partial(warp, sampled=sampled) for sampled in sampling_maps(
+    return [partial(warp, sampling_map=sampling_map) for sampling_map in sampling_maps(
         rotation=config.tta * config.rotation * c,
         scale=1 + config.tta * config.scale * np.stack([a * b, a * c], axis=1),
         shift=config.tta * config.shift * np.stack([a, b], axis=1),

@@ -1,6 +1,6 @@
-"""The only module that may touch the backend below Keras: precision, oneDNN, threads, determinism, GPUs.
+"""The backend below Keras: precision, oneDNN, threads, determinism, GPUs. No other module touches it.
 
-The others of the package take `keras` from here, so that no process loads TensorFlow before this has set it up.
+Other modules import `keras` from here, so that no process loads TensorFlow before it is set up.
 """
 
 import fcntl
@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from io import TextIOWrapper
 from pathlib import Path
+from typing import Any
 
 from joblib import cpu_count
 
@@ -23,8 +24,8 @@ from competition.errors import CompetitionError, one_line
 
 
 @contextmanager
-def _no_greetings():
-    """TensorFlow greets on file descriptor 2 before any setting of its own can stop it."""
+def _stderr_muted() -> Iterator[None]:
+    """TensorFlow writes to file descriptor 2 while it is imported, before any setting of its own can stop it."""
     saved, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, 2)
     try:
@@ -36,9 +37,9 @@ def _no_greetings():
 
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-# By itself TensorFlow takes oneDNN's kernels only from AVX512-VNNI on; with AVX2 they halve the time of a step.
+# By default TensorFlow uses oneDNN from AVX512-VNNI on only; with AVX2 it halves the time of a training step.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
-with _no_greetings():
+with _stderr_muted():
     try:
         import keras
     except (ModuleNotFoundError, ValueError) as error:
@@ -49,7 +50,7 @@ with _no_greetings():
             f"~/.keras/keras.json. Received: {one_line(error)}. "
             "Next: the same command after `export KERAS_BACKEND=tensorflow`, or with keras.json moved away."
         ) from None
-    # Whatever keras.json says: arrays, models and saved files of this package are in these forms.
+    # Whatever keras.json has: the arrays, models and files of this package are in these forms
     keras.config.set_image_data_format("channels_last")
     keras.config.set_floatx("float32")
     keras.config.set_epsilon(1e-7)
@@ -59,10 +60,10 @@ with _no_greetings():
         from tensorflow.python.util._pywrap_util_port import IsMklEnabled
 
         tf.config.list_physical_devices()
-        tf.get_logger().setLevel("ERROR")  # it warns when a process trains its third member
-        # What holds: a Mac's TensorFlow has no oneDNN, and who imported it before may have wanted none.
+        tf.get_logger().setLevel("ERROR")  # it warns of retracing at a process's third member
+        # As it is, not as it was set: TensorFlow on a Mac has no oneDNN, and it may have been imported before.
         ONEDNN = IsMklEnabled()
-        os.environ["TF_ENABLE_ONEDNN_OPTS"] = str(int(ONEDNN))  # processes that start from here are to do the same
+        os.environ["TF_ENABLE_ONEDNN_OPTS"] = str(int(ONEDNN))  # for the processes that this one starts
 
 
 @dataclass(frozen=True)
@@ -72,10 +73,9 @@ class Setup:
     Attributes:
         precision: Keras's dtype policy, `float32`, `mixed_bfloat16` or `mixed_float16`.
         jit_compile: whether steps go through XLA.
-        threads: how many threads one member computes on; 0 leaves it to the backend; None: to be chosen with the
-            members of a run, one until then.
-        deterministic: whether sums of several threads or of a GPU are added in one order.
-        onednn: whether TensorFlow computes by oneDNN on the CPU, which the process's environment decides.
+        threads: of one member; 0 leaves it to the backend; None: not chosen yet, which counts as one.
+        deterministic: whether several threads or a GPU give bit-identical results each time.
+        onednn: whether TensorFlow uses oneDNN on the CPU, which the environment of the process decides.
     """
 
     precision: str
@@ -85,7 +85,7 @@ class Setup:
     onednn: bool = ONEDNN
 
     def describe(self) -> str:
-        """How it computes, for the log."""
+        """One phrase for the log."""
         return f"{self.precision}, oneDNN {'on' if self.onednn else 'off'}"
 
 
@@ -96,11 +96,15 @@ PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 def choose_setup(
     precision: str = "auto", jit_compile: str = "auto", threads: int | None = None, deterministic: bool = True
 ) -> Setup:
-    """Fill in `auto` with what measures fastest on this device.
+    """Replace `auto` by what is fastest on this device.
 
-    A CPU with native bfloat16 (AVX512-BF16 or AMX) trains in it, at 0.6 of float32's time; on one without,
-    bfloat16 is slower than float32. XLA triples the step on a CPU and shortens it on a GPU; JAX has nothing
-    else.
+    A CPU with native bfloat16 (AVX512-BF16 or AMX) trains with it in 0.6 of float32's time; on other CPUs bfloat16 is
+    slower than float32. XLA triples the time of a step on a CPU and shortens it on a GPU; JAX always uses it.
+
+    Args:
+        precision: `auto` or one of PRECISIONS.
+        jit_compile: `auto`, `on` or `off`.
+        threads, deterministic: see `Setup`.
 
     Raises:
         CompetitionError: `threads` is negative.
@@ -117,9 +121,9 @@ def choose_setup(
 
 
 def prepare(setup: Setup, seed: int) -> None:
-    """Make this process compute as set up, with nothing left of an earlier member.
+    """Set this process up to compute one member, with no state left from an earlier one.
 
-    Threads are fixed by the process's first call; later ones cannot change them.
+    The number of threads is fixed by the first call in a process.
     """
     keras.utils.clear_session()
     keras.config.set_dtype_policy(setup.precision)
@@ -131,59 +135,62 @@ def prepare(setup: Setup, seed: int) -> None:
                 tf.config.threading.set_intra_op_parallelism_threads(threads)
                 tf.config.threading.set_inter_op_parallelism_threads(1)
             except RuntimeError:
-                pass  # the process has computed before: its threads are what they are
+                pass  # TensorFlow has computed before: its threads are fixed
         if setup.deterministic and (gpus() or threads != 1):
-            # One thread adds in one order anyway; there, this would only make tf.data complain of its own rewrite.
+            # One thread is deterministic anyway, and tf.data would warn.
             tf.config.experimental.enable_op_determinism()
         for gpu in gpus():
             tf.config.experimental.set_memory_growth(gpu, True)
 
 
-def feed(batches: Iterator):
-    """What `model.fit` takes those batches from without waiting.
+def feed(batches: Iterator) -> Any:
+    """Batches in the form that `model.fit` reads fastest.
 
-    Keras itself puts TensorFlow's own tuning behind a generator: a thread that sleeps 10 ms, 20 ms, 40 ms … up to
-    a minute, and the end of `fit` waits until it wakes. Without it a member of `fast` takes a sixth less time.
+    For a generator Keras turns on tf.data's autotuning: a thread that sleeps 10 ms, 20 ms, 40 ms … up to a minute, and
+    `fit` cannot end before it wakes. Without autotuning a member of `fast` takes a sixth less time.
 
     Args:
         batches: of (images uint8 (n, 28, 28, 1), targets float32 (n, 10)).
     """
     if BACKEND != "tensorflow":
         return batches
-    form = tf.TensorSpec((None, 28, 28, 1), tf.uint8), tf.TensorSpec((None, 10), tf.float32)
+    signature = tf.TensorSpec((None, 28, 28, 1), tf.uint8), tf.TensorSpec((None, 10), tf.float32)
     options = tf.data.Options()
     options.autotune.enabled = False
-    return tf.data.Dataset.from_generator(lambda: batches, output_signature=form).prefetch(2).with_options(options)
+    return tf.data.Dataset.from_generator(lambda: batches, output_signature=signature).prefetch(2).with_options(options)
 
 
 @functools.cache
 def use_free_gpu() -> TextIOWrapper | None:
-    """Of several GPUs, let this process compute on one that no other process has claimed (TensorFlow only).
+    """Restrict this process to one of several GPUs that no other process uses (TensorFlow only).
 
-    It must not have computed before.
+    To be called before the process computes anything.
 
     Returns:
-        The claim, which holds as long as something refers to it: functools.cache does.
+        The lock of the GPU, held while something refers to it: functools.cache does.
     """
-    found = gpus()
-    if BACKEND != "tensorflow" or len(found) < 2:
+    visible = gpus()
+    if BACKEND != "tensorflow" or len(visible) < 2:
         return None
-    number, lock = free_gpu(len(found))
-    tf.config.set_visible_devices(found[number], "GPU")
+    number, lock = free_gpu(len(visible))
+    tf.config.set_visible_devices(visible[number], "GPU")
     return lock
 
 
 def free_gpu(count: int) -> tuple[int, TextIOWrapper | None]:
-    """Claim one of the GPUs that this process sees.
+    """Lock one of the GPUs that are visible to this process.
 
-    A claim is a file lock: the system drops it when the process ends, however it ends. It is of the GPU's
-    name in CUDA_VISIBLE_DEVICES where that is set, so that processes that see different GPUs agree.
+    It is a file lock: the system releases it when the process ends, however it ends. The file is named after the GPU as
+    CUDA_VISIBLE_DEVICES has it, if set, so that processes with different visible GPUs agree.
+
+    Args:
+        count: of visible GPUs.
 
     Returns:
-        The number among those seen, and the lock; None where all are claimed, and so shared.
+        The GPU's number among the visible ones, and the lock; None where all are locked, and one is shared.
     """
-    seen = os.environ.get("CUDA_VISIBLE_DEVICES", "")
-    names = [name.strip() for name in seen.split(",")] if seen else [str(number) for number in range(count)]
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    names = [name.strip() for name in visible.split(",")] if visible else [str(number) for number in range(count)]
     for number, name in enumerate(names[:count]):
         name = re.sub(r"[^\w-]", "_", name)
         lock = (Path(tempfile.gettempdir()) / f"competition-gpu-{name}-{os.getuid()}.lock").open("w")
@@ -197,7 +204,7 @@ def free_gpu(count: int) -> tuple[int, TextIOWrapper | None]:
 
 
 def gpus() -> list:
-    """The GPUs that this process sees."""
+    """The GPUs that are visible to this process."""
     if BACKEND == "tensorflow":
         return tf.config.list_physical_devices("GPU")
     if BACKEND == "jax":
@@ -210,7 +217,7 @@ def gpus() -> list:
 
 
 def versions() -> dict[str, str | None]:
-    """Python's version and those of the libraries that compute."""
+    """The versions of Python and of the libraries on which results depend."""
     packages = BACKEND, "keras", "numpy", "scipy", "pandas", "scikit-learn", "albumentations", "opencv-python-headless"
     return {"python": platform.python_version(), **{name: _version(name) for name in packages}}
 
@@ -222,13 +229,13 @@ def hardware() -> str:
 
 @functools.cache
 def _processor() -> str:
-    """Its name, as Linux, macOS or Python has it."""
+    """The processor's name, as Linux, macOS or Python reports it."""
     if found := re.search(r"model name\s*:\s*(.*)", _cpuinfo()):
         return found[1]
     name = ""
     with suppress(OSError):
-        asked = ["sysctl", "-n", "machdep.cpu.brand_string"]
-        name = subprocess.run(asked, capture_output=True, text=True).stdout.strip()
+        command = ["sysctl", "-n", "machdep.cpu.brand_string"]
+        name = subprocess.run(command, capture_output=True, text=True).stdout.strip()
     return name or platform.processor() or platform.machine()
 
 
@@ -251,6 +258,6 @@ def _native_bfloat16() -> bool:
 
 
 def _ampere() -> bool:
-    """Whether every GPU computes bfloat16 natively (compute capability 8 and up)."""
+    """Whether every GPU has native bfloat16 (compute capability 8 and up)."""
     details = [tf.config.experimental.get_device_details(gpu) for gpu in gpus()]
     return all(detail.get("compute_capability", (0,))[0] >= 8 for detail in details)

@@ -26,7 +26,7 @@ from competition.runs.checkpoint import LARGEST, MemberResult, read_result, writ
 from competition.runs.folders import Folders
 
 RENAMED = {"test_views": "tta", "stop_fraction": "early_stopping_fraction"}  # settings of runs that older versions made
-REMOVED = {"teachers": 0}  # likewise, and the value by which all is as it is now
+REMOVED = {"teachers": 0, "elastic": 0, "grid": 0, "unmoved": 0}  # likewise, and the value by which all is as it is now
 
 
 @dataclass(frozen=True)
@@ -194,7 +194,7 @@ def repeat_command(run: Run) -> str:
     config, manifest = run.config, run.manifest
     recipe = config.recipe if config.recipe in RECIPES else "fast"
     settings = [
-        f"--{field.name.replace('_', '-')} {getattr(config, field.name)}"
+        f"--{field.name.replace('_', '-')} {shlex.quote(str(getattr(config, field.name)))}"
         for field in fields(Config)
         if field.name != "recipe" and getattr(config, field.name) != getattr(RECIPES[recipe], field.name)
     ]

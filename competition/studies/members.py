@@ -20,6 +20,9 @@ from competition.runs.checkpoint import MemberResult, read_result, write_result
 from competition.runs.version import code_sha256
 from competition.studies.settings import OWN
 
+# The modules of network/ on which a trained member depends
+TRAINING = ("augmentation", "calibration", "device", "early_stopping", "member", "models", "training")
+
 
 def train_plans(
     plans: dict[str, list[Member]], folder: Path, setup: Setup, dataset: Dataset, engine: Engine
@@ -51,7 +54,7 @@ def _train_missing(
     members: list[Member], folder: Path, trainer: Trainer, engine: Engine
 ) -> dict[str, MemberResult | CompetitionError]:
     """Each result in a folder named by all that made it what it is, kept as it finishes; the weights nobody needs."""
-    network = code_sha256("network")
+    network = code_sha256(*(f"network/{name}" for name in TRAINING))
     places = {member.name: folder / _key(member, trainer, network) for member in members}
     kept = {name: read_result(place, trainer.train.sha256) for name, place in places.items()}
     results = {name: result for name, result in kept.items() if result is not None}

@@ -20,9 +20,11 @@ OWN = ("recipe", "seed", "folds", "repeats", "refit", "holdout")  # the same for
 def read_settings(base: Config, text: str, changes: str, seeds: int) -> dict[str, Config]:
     """The base, and each change of it by its own words.
 
-    Changes are separated by `;`, the settings of one by `,`; a part without `=` goes on with the value before it. So
-    `label_smoothing=0.1; architecture=fine,pooled,epochs=14` are two changes. Before its settings a change may name a
-    recipe, which it starts from in place of the base; the base may, too.
+    Changes are separated by `;`, the settings of one by `,`, but for those inside parentheses or quotes. A part without
+    `=` goes on with the value before it, and so does a transform, `Name(…)`, of `augment`. So
+    `label_smoothing=0.1; architecture=fine,pooled,epochs=14; augment=Blur(p=0.1); Morphological(scale=(2,2))` are three
+    changes. Before its settings a change may name a recipe, which it starts from in place of the base; the base may,
+    too.
 
     Args:
         base: what the base starts from where it names no recipe.
@@ -33,7 +35,7 @@ def read_settings(base: Config, text: str, changes: str, seeds: int) -> dict[str
     """
     base = read_base(base, text, seeds)
     settings = {BASE: base}
-    for change in filter(None, map(str.strip, changes.split(";"))):
+    for change in _changes(changes):
         config = _read(base, change, OWN)
         if config in settings.values():
             raise _refusal(f"{change}, which is there already", "leave it out")
@@ -79,10 +81,38 @@ def table_path(folders: Folders, name: str | None, base: str, changes: str, full
     return folders.studies / f"{name}.csv"
 
 
+def _changes(text: str) -> list[str]:
+    """Each change; one transform after another belongs to the same."""
+    changes: list[str] = []
+    for change in _split(text, ";"):
+        if re.match(r"[A-Z][\w.]*\(", change) and changes:
+            changes[-1] += f"; {change}"
+        else:
+            changes.append(change)
+    return changes
+
+
+def _split(text: str, separator: str) -> list[str]:
+    """The parts between separators that stand in no parentheses, brackets or quotes, stripped; no empty ones."""
+    parts, depth, quote = [""], 0, ""
+    for character in text:
+        if character in "'\"" and quote in ("", character):
+            quote = "" if quote else character
+        elif not quote and character in "([{":
+            depth += 1
+        elif not quote and character in ")]}":
+            depth -= 1
+        if character == separator and depth <= 0 and not quote:
+            parts.append("")
+        else:
+            parts[-1] += character
+    return [part.strip() for part in parts if part.strip()]
+
+
 def _parts(text: str) -> list[str]:
     """A recipe's name, if there is one, and name=value of each setting."""
-    parts = []
-    for part in filter(None, map(str.strip, text.split(","))):
+    parts: list[str] = []
+    for part in _split(text, ","):
         if "=" in part or not parts or "=" not in parts[-1]:
             parts.append("=".join(map(str.strip, part.split("=", 1))))
         else:

@@ -85,6 +85,20 @@ def test_the_grammar():
     assert settings["architecture=fine,pooled, epochs=14"] == Config(architecture="fine,pooled", epochs=14)
 
 
+def test_transforms_keep_their_commas_and_semicolons():
+    one, two = "augment=Morphological(operation='erosion', scale=(2, 2)); Blur(p=0.1), epochs=3", "augment=Blur()"
+    settings = read_settings(Config(), "fast,augment=Defocus(radius=(1, 2)); Blur(p=1)", f"{one}; {two}; epochs=4", 1)
+    base = "Defocus(radius=(1, 2)); Blur(p=1)"
+    assert [(config.augment, config.epochs) for config in settings.values()] == [
+        (base, 19),
+        ("Morphological(operation='erosion', scale=(2, 2)); Blur(p=0.1)", 3),
+        ("Blur()", 19),
+        (base, 4),
+    ]
+    assert list(settings) == [BASE, one, two, "epochs=4"]
+    assert words_of(settings[BASE]) == f"fast, augment={base}"
+
+
 def test_a_recipe_stands_before_its_settings_and_leaves_the_protocol_to_the_base():
     settings = read_settings(QUICK, "fast,folds=3,shear=4", "best,epochs=5; quick", 3)
     assert settings[BASE] == Config(folds=3, shear=4.0) and words_of(settings[BASE]) == "fast, folds=3, shear=4.0"
@@ -106,6 +120,8 @@ def test_a_recipe_stands_before_its_settings_and_leaves_the_protocol_to_the_base
         ("fast", "recipe=quick", "Received: recipe=quick, which is none."),
         ("fast", "folds=3", "Received: folds=3, which all have alike. Next: BASE='fast,folds=3'"),
         ("fast", "epochs=3,epochs=4", "Received: epochs twice"),
+        ("fast", "augment=Flip(p=1)", "Flip is no transform of albumentations"),
+        ("fast", "augment=Blur(", r"Received: 'Blur\(': '\(' was never closed"),
         ("fast", "epochs=19", "Received: epochs=19, which is there already"),
         ("fast", "epochs=3;epochs=3", "which is there already"),
         ("fast", "architecture=fine,pooled,normalized", "more kinds than repeats. Next: SEEDS=3"),
@@ -250,7 +266,7 @@ def test_a_study_that_was_stopped_goes_on(study):
 
 def test_other_code_of_the_network_or_another_setup_trains_anew(study, monkeypatch):
     study("epochs=3")
-    monkeypatch.setattr(members, "code_sha256", lambda room: f"another {room}")
+    monkeypatch.setattr(members, "code_sha256", lambda *parts: "another")
     assert len(study("epochs=3")[1].trained) == 9
 
 
