@@ -54,7 +54,7 @@ class Augmenter:
         rng = np.random.default_rng([self.seed, epoch])
         groups = -(-len(images) // GROUP)
         group, slot = np.divmod(rng.permutation(len(images))[rows], GROUP)
-        rng.bit_generator.advance(18 * groups)  # numbers that an older version used: its runs can be repeated
+        rng.random(18 * groups)  # numbers that older versions used here: their runs can be repeated
 
         def uniform(half_range: float, *shape: int) -> np.ndarray:
             return rng.uniform(-half_range, half_range, (groups, *shape)).astype(np.float32)
@@ -129,7 +129,9 @@ def warp(images: np.ndarray, sampling_map: np.ndarray) -> np.ndarray:
     count = len(images)
     padded = np.concatenate([images, np.zeros((-count % BATCH, 28, 28, 1), np.uint8)])
     warped = [
-        cv2.remap(np.ascontiguousarray(batch[..., 0].transpose(1, 2, 0)), sampling_map, None, cv2.INTER_LINEAR)
+        cv2.remap(  # type: ignore[call-overload]  # OpenCV's stubs do not know that one map can hold x and y
+            np.ascontiguousarray(batch[..., 0].transpose(1, 2, 0)), sampling_map, None, cv2.INTER_LINEAR
+        )
         for batch in padded.reshape(-1, BATCH, 28, 28, 1)
     ]
     return np.stack(warped).transpose(0, 3, 1, 2).reshape(-1, 28, 28, 1)[:count] if count else images

@@ -10,7 +10,8 @@ from typing import Any
 from competition.config import Config
 from competition.network.device import keras
 
-layers, ops = keras.layers, keras.ops
+layers = keras.layers
+ops = keras.ops
 
 
 def build_model(config: Config) -> keras.Model:
