@@ -24,7 +24,7 @@ def build_model(config: Config) -> keras.Model:
     return keras.Model(image, logits, name=config.architecture)
 
 
-class StandardizedConv2D(layers.Layer):
+class StandardizedConv2D(keras.Layer):
     """Convolution with standardized weights, then ReLU, in place of batch normalization.
 
     The weights of each filter are scaled to mean 0 and to the variance that keeps the variance of the activations
