@@ -21,16 +21,16 @@ HERE := $(call quoted,$(strip $(MAKEFILE_LIST)))
 
 .DEFAULT_GOAL := help
 help:  ## list the targets
-	@awk '/^[a-z-]+:.*  ## / { takes = ""; if ($$2 == "takes") for (i = 4; $$i != "##"; i++) takes = takes ", " $$i; \
+	@awk '/^[a-z-]+:.*  ## / { takes = ""; if ($$2 == "takes") for (i = 4; $$i != "##"; i++) takes = takes " " $$i; \
 		name = substr($$1, 1, length($$1) - 1); text = $$0; sub(/.*  ## /, "", text); \
-		if (takes) text = text " (" substr(takes, 3) ")"; if (length(text) > 61 && match(text, / \(/)) \
+		if (takes) text = text " (" substr(takes, 2) ")"; if (length(text) > 61 && match(text, / \(/)) \
 		text = substr(text, 1, RSTART - 1) "\n" sprintf("%19s", "") substr(text, RSTART + 1); \
 		printf "  make %-11s %s\n", name, text }' $(HERE)
 
 # What the package does: a line each, with the variables that the target takes and passes on as flags. NAME= is a value,
 # --name value; NAME=1 is a switch, --name; NAME alone is a value without a flag.
 data: takes =  ## find, download or unpack the data, and check every value
-train: takes = RECIPE= MINUTES= NEW=1 JOBS= SCHEDULER= TENSORBOARD=1  ## train the ensemble and write a submission
+train: takes = RECIPE= MINUTES= RUN= NEW=1 JOBS= SCHEDULER= TENSORBOARD=1  ## train the ensemble and write a submission
 study: takes = KIND= BASE= CHANGES= SEEDS= FULL=1 NAME= JOBS= SCHEDULER=  ## does a change help? As CHANGES="epochs=14; width=2"
 baselines: takes = JOBS= REFERENCE=1 MINUTES=  ## train six classic systems by their own recipes, beside ours
 coverage: takes = JOBS=  ## does the predicted interval hold? hours of simulations

@@ -99,6 +99,7 @@ def parser() -> ArgumentParser:
 
     sub = command(commands.train, settings, source, place)
     sub.add_argument("--recipe", choices=RECIPES, help="default: fast on the real data, quick on the sample")
+    sub.add_argument("--run", help="a run to go on with, also a complete one: what is damaged is made anew")
     sub.add_argument("--new", action="store_true", help="start a new run where an unfinished one could go on")
     sub.add_argument("--tensorboard", action="store_true", help="also write TensorBoard logs into the run's folder")
     sub.add_argument("--save-h5", action="store_true", help="also write model.h5, in Keras's legacy format")

@@ -1,7 +1,7 @@
 """What the command line does: a function for each Makefile target that runs the package; each imports what it needs."""
 
 import time
-from dataclasses import fields
+from dataclasses import fields, replace
 
 from competition.config import Config
 from competition.errors import CompetitionError
@@ -32,11 +32,20 @@ def data(options, folders: Folders) -> None:
 def train(options, folders: Folders) -> None:
     """train the ensemble and write a submission."""
     from competition import pipeline
+    from competition.ensemble.manifest import setup_of
     from competition.network.device import choose_setup
+    from competition.runs.resuming import settings_again
 
-    setup = choose_setup(options.precision, options.jit_compile, options.threads, options.deterministic)
-    names = ("source", "jobs", "new", "tensorboard", "scheduler", "save_h5", "minutes")
-    pipeline.train(folders, setup, options.recipe, chosen_settings(options), **_of(options, names))
+    where = _of(options, ("jobs", "new", "tensorboard", "scheduler", "save_h5", "minutes"))
+    if options.run is None:
+        setup = choose_setup(options.precision, options.jit_compile, options.threads, options.deterministic)
+        pipeline.train(folders, setup, options.recipe, chosen_settings(options), options.source, **where)
+        return
+    given = {"recipe": options.recipe, "new": options.new or None, **chosen_settings(options)}
+    given = [name for name, value in given.items() if value is not None]
+    run, settings, source = settings_again(folders, options.run, given)
+    folders = replace(folders, submissions=run.path.parent)
+    pipeline.train(folders, setup_of(run), None, settings, source, named=run, **where)
 
 
 def baselines(options, folders: Folders) -> None:

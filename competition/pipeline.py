@@ -34,6 +34,7 @@ def train(
     scheduler: str | None = None,
     save_h5: bool = False,
     minutes: float | None = None,
+    named: Run | None = None,
 ) -> Run:
     """Turn the digits into a checked submission, with a score to believe.
 
@@ -50,6 +51,7 @@ def train(
         save_h5: also write the best member in Keras's legacy format, as model.h5.
         minutes: that all of it may take: the members that fit, at least one, make a whole submission, and the same
             again with more minutes goes on with that run; None takes all members, on Kaggle those that fit a session.
+        named: a run to go on with, complete or not, whose setup and settings these are: what is damaged is made anew.
 
     Returns:
         The complete run.
@@ -63,7 +65,7 @@ def train(
     dataset = load_dataset(folders, source)
     config = choose_config(recipe, dataset.source, settings or {})
     check_rows(config, dataset.train.labels)
-    run = resuming.open_run(folders, config, manifest_of(config, dataset, setup), new)
+    run = resuming.open_run(folders, config, manifest_of(config, dataset, setup), new, named)
     setup = fix_threads(run, config, setup, engine)
     clock.lap("data")
 

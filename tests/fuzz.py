@@ -261,14 +261,14 @@ class Bench:
 
     def read_done(self, content):
         self.put(self.member / "done.json", content)
-        result = self.run.load_member("m")
+        result = self.run.intact_member("m")
         assert result is None or result.facts == self.facts, "other facts"
         return result is not None
 
     def read_member(self, drawn):
         name, content = drawn
         self.put(self.member / name, content)
-        result = self.run.load_member("m")
+        result = self.run.intact_member("m")
         assert (result is not None) == (content == self.good[self.member / name])
         return result is not None
 
@@ -279,7 +279,7 @@ class Bench:
         done = json.loads(self.good[self.member / "done.json"])
         done["sha256"][name] = files.sha256_of(self.member / name)
         self.put(self.member / "done.json", json.dumps(done).encode())
-        result = self.run.load_member("m")
+        result = self.run.intact_member("m")
         if result is not None:
             assert all(a.dtype == np.float32 and a.shape[::2] == (2, 10) for a in (result.val_probs, result.test_probs))
             assert all(a.dtype.kind in "fiu" for a in result.weights) and len(result.history) == 1

@@ -161,7 +161,9 @@ def test_what_changed_is_named_and_a_damaged_manifest_is_in_nobodys_way(folders,
     (other.path / "manifest.json").write_text('{"identity": 1}')
     assert start(folders) == first
     said = capsys.readouterr().out
-    assert f"Left alone: {other.path}/manifest.json must be as a run writes it" in said and "Going on with" in said
+    assert (
+        f"Left alone: {other.path}/manifest.json must be intact and of this version" in said and "Going on with" in said
+    )
 
 
 # Members that fail

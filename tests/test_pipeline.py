@@ -115,6 +115,26 @@ def test_resumed_without_two_of_its_members_it_ends_with_the_same_bytes(trained,
     assert all((after[name] == before[1][name]).all() for name in after)
 
 
+@pytest.mark.slow
+def test_a_complete_run_with_damaged_files_is_repaired_by_the_command_that_its_readers_print(trained, command):
+    root, run, _ = trained
+    where = ("--input", root / "input", "--submissions", root / "runs")
+    before = run.submission_csv.read_bytes(), run.read_arrays("probabilities.npz"), run.scores
+    (run.path / "members/repeat1-fold2/weights.npz").write_bytes(b"damaged")
+    (run.path / "config.json").write_text("damaged")
+    refused = command("predict", root / "input" / "test.csv", "--run", run.path, *where)
+    assert (refused.returncode, refused.stdout) == (1, "") and refused.stderr.count("\n") == 1
+    for name in ("scores.json", "probabilities.npz", "submission.csv", "done.json"):
+        (run.path / name).write_bytes(b"damaged")
+    next_command = refused.stderr.partition("Next: `make train RUN=")[2].partition("`")[0]
+    done = command("train", "--run", next_command, "--jobs", "1", *where)
+    assert done.stdout.count("\nmember ") == 1 and "Going on with" in done.stdout, done.stderr
+    assert run.whole and run.submission_csv.read_bytes() == before[0] and run.scores == before[2]
+    after = run.read_arrays("probabilities.npz")
+    assert all((after[name] == before[1][name]).all() for name in after)
+    assert command("predict", root / "input" / "test.csv", "--run", run.path, *where).returncode == 0
+
+
 def probabilities(folder):
     return [run.read_arrays("probabilities.npz")["test"] for run in list_runs(Folders(folder, folder))]
 

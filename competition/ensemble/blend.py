@@ -9,7 +9,7 @@ from competition.data.dataset import Dataset
 from competition.ensemble import scoring
 from competition.ensemble.averaging import Predictions, average_members
 from competition.ensemble.folds import member_settings, members_of, plan_members
-from competition.ensemble.members import load_members
+from competition.ensemble.members import of_plan
 from competition.errors import CompetitionError
 from competition.runs.checkpoint import PROVENANCE, MemberResult
 from competition.runs.run import Run
@@ -81,10 +81,10 @@ def _members(run: Run, dataset: Dataset) -> dict[str, MemberResult]:
     """All members behind the run's answer, each checked to be whole and of the run's own plan and data."""
     names = members_of(run)
     members = [member for member in plan_members(run.config, dataset.train.labels) if member.name in names]
-    results = load_members(run, members, len(dataset.test))
-    missing = [name for name, result in results.items() if result is None]
-    if missing:
-        raise _refusal(f"{run.name}, of which {missing[0]} is missing", "another run, or `make train`")
+    results = {member.name: run.load_member(member.name) for member in members}
+    foreign = [member.name for member in members if not of_plan(results[member.name], member, len(dataset.test))]
+    if foreign:
+        raise _refusal(f"{run.name}, whose {foreign[0]} is of another plan", run.retrain)
     return results
 
 

@@ -1,11 +1,12 @@
 """What a run is made from and on."""
 
-from dataclasses import asdict
+from dataclasses import asdict, fields
 
 from competition.config import Config
 from competition.data.dataset import Dataset
-from competition.network.device import Setup, hardware, versions
-from competition.runs.run import settings_of
+from competition.errors import CompetitionError
+from competition.network.device import PRECISIONS, Setup, hardware, versions
+from competition.runs.run import Run, settings_of
 from competition.runs.version import git_commit, package_sha256
 
 
@@ -27,3 +28,19 @@ def manifest_of(config: Config, dataset: Dataset, setup: Setup) -> dict:
         "hardware": hardware(),
         "versions": versions(),
     }
+
+
+def setup_of(run: Run) -> Setup:
+    """How a run's processes compute, as its manifest has it.
+
+    Raises:
+        CompetitionError: the manifest is damaged.
+    """
+    identity = run.manifest.get("identity", {})
+    if identity.get("precision") not in PRECISIONS:
+        raise CompetitionError(
+            f"{run.path}/manifest.json must name a precision. Received: {identity.get('precision')}. "
+            "Next: `make train NEW=1`."
+        )
+    known = {field.name for field in fields(Setup)} - {"onednn"}  # which the process decides
+    return Setup(**{"jit_compile": False, "threads": None} | {key: identity[key] for key in known if key in identity})

@@ -114,7 +114,7 @@ def train_members(
     members = plan_members(config, train.labels)
     results = load_members(run, members, len(test))
     trainer = Trainer(setup, train, test, run.path / "tensorboard" if tensorboard else None)
-    took = {name: result.facts["seconds"] for name, result in results.items() if result}
+    took = {name: result.facts["seconds"] for name, result in results.items()}
     budget = budget or Budget()
     missing = [member for member in members if member.name not in took]
     progress = Progress(len(missing), len(took), config.epochs, budget.left)
@@ -146,28 +146,32 @@ def train_members(
             del missing[:number]
     finally:
         progress.close()
-    return {name: result for name, result in results.items() if result}
+    return {member.name: results[member.name] for member in members if member.name in results}
 
 
-def load_members(run: Run, members: list[Member], test_rows: int) -> dict[str, MemberResult | None]:
-    """The members of a plan that a run holds, by name; None for those that are missing, damaged or of another plan."""
+def load_members(run: Run, members: list[Member], test_rows: int) -> dict[str, MemberResult]:
+    """The members of a plan that a run holds, by name: not those that are missing, damaged or of another plan."""
     results = {}
     for member in members:
-        result = results[member.name] = run.load_member(member.name)
-        if result is None:
-            continue
-        rows = result.val_probs.shape[1], result.test_probs.shape[1]
-        if result.facts.get("seed") not in member.seeds or rows != (len(member.val_rows), test_rows):
-            print(f"{member.name} of {run.path} is of another plan: it does not count.")
-            results[member.name] = None
+        result = run.intact_member(member.name)
+        if result is not None and of_plan(result, member, test_rows):
+            results[member.name] = result
+        elif result is not None:
+            print(f"{member.name} is of another plan: it is trained again.")
     return results
 
 
-def _accuracy_so_far(members: list[Member], results: dict[str, MemberResult | None]) -> float | None:
+def of_plan(result: MemberResult, member: Member, test_rows: int) -> bool:
+    """Whether a result can be that member's: its seed, its validation rows and the test rows."""
+    rows = result.val_probs.shape[1], result.test_probs.shape[1]
+    return result.facts.get("seed") in member.seeds and rows == (len(member.val_rows), test_rows)
+
+
+def _accuracy_so_far(members: list[Member], results: dict[str, MemberResult]) -> float | None:
     """Accuracy on the validation rows of all members that have any and are trained; None without one."""
     correct = rows = 0
     for member in members:
-        result = results[member.name]
+        result = results.get(member.name)
         if result is not None and len(member.val_rows):
             correct += result.facts["accuracy"] * len(member.val_rows)
             rows += len(member.val_rows)

@@ -161,10 +161,10 @@ def load_model(run: Run, name: str):
     model = build_model(member_settings(run.config)[name])
     try:
         model.set_weights(result.weights)
-    except (AttributeError, ValueError) as error:
-        said = "a damaged one" if result is None else one_line(error, 120)
+    except ValueError as error:
         raise CompetitionError(
-            f"{run.path} must hold the member {name} of this version. Received: {said}. Next: `make train NEW=1`."
+            f"{run.path} must hold the member {name} of this version. Received: {one_line(error, 120)}. "
+            "Next: `make train NEW=1`."
         ) from None
     return model
 
@@ -212,7 +212,5 @@ def doubt_limit(run: Run) -> float:
 def _slice_score(run: Run, name: str) -> tuple[float, float]:
     """Accuracy, then loss, on the slice that stopped the member, at the epoch whose weights were kept."""
     result = run.load_member(name)
-    if result is None:
-        return 0.0, 0.0
     kept = result.history[result.facts["kept_epoch"] - 1]
     return float(kept["val_accuracy"]), -float(kept["val_loss"])

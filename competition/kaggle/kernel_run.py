@@ -132,7 +132,7 @@ def _checked(inside: Folders, pushed: Pushed) -> Run:
     if began < pushed.time - CLOCKS:
         raise _refusal(pushed, f"{run.name}, made by an older version of the kernel")
     members = [path.name for path in (run.path / "members").glob("*") if path.name in (run.part or [path.name])]
-    whole = sum(run.load_member(name) is not None for name in members)
+    whole = sum(_is_whole(run, name) for name in members)
     wanted = len(run.part or ()) or run.config.members
     if whole < max(wanted, len(members)):
         raise _refusal(pushed, f"{whole} whole members of {wanted}")
@@ -140,6 +140,14 @@ def _checked(inside: Folders, pushed: Pushed) -> Run:
     if sums != [run.read_json("done.json").get("sha256")] * 2:
         raise _refusal(pushed, "another submission.csv than the run's")
     return run
+
+
+def _is_whole(run: Run, member: str) -> bool:
+    try:
+        run.load_member(member)
+    except CompetitionError:
+        return False
+    return True
 
 
 def _refusal(pushed: Pushed, received: str) -> CompetitionError:

@@ -64,9 +64,9 @@ def make_report(folders: Folders, run: Run, dataset: Dataset) -> Path:
     probabilities = out_of_fold[variant]
     members = [m for m in plan_members(config, dataset.train.labels) if m.name in members_of(run) and len(m.val_rows)]
     results = [run.load_member(member.name) for member in members]
-    if any(r is None or (r.val_probs.shape[1], r.test_probs.shape[1]) != (len(member.val_rows), len(dataset.test))
+    if any((r.val_probs.shape[1], r.test_probs.shape[1]) != (len(member.val_rows), len(dataset.test))
            for r, member in zip(results, members, strict=True)):  # fmt: skip
-        raise CompetitionError(f"{run.path} must hold all its members. Received: a damaged one. Next: `make train`.")
+        raise CompetitionError(f"{run.path} must hold its members. Received: one of another plan. Next: {run.retrain}.")
 
     histories = [_columns(result.history) for result in results]
     kept = [result.facts["kept_epoch"] for result in results]

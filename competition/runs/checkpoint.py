@@ -1,4 +1,4 @@
-"""What one trained member leaves behind, and its folder: weights.npz valid.npy test.npy history.csv, then done.json.
+"""A trained member on disk: weights.npz valid.npy test.npy history.csv, then done.json.
 
 Somebody else may have made the folder: what is read has its checksums and the form that its readers count on.
 """
@@ -14,15 +14,15 @@ import numpy as np
 from competition.errors import CompetitionError
 from competition.runs import files, schema
 
-MEMBER_FILES = ("valid.npy", "test.npy", "weights.npz", "history.csv")  # valid.npy: what it says out of fold
-# What a member says of the data that taught it; the last one where an older version's learned from test.csv as well.
+MEMBER_FILES = ("valid.npy", "test.npy", "weights.npz", "history.csv")  # valid.npy: of its validation rows
+# Which data a member was trained on; the last key where an older version's was trained on test.csv as well.
 PROVENANCE = ("data_source", "data_sha256", "test_sha256")
 LARGEST = 2 << 30  # bytes of unpacked arrays
 
 
 @dataclass(frozen=True)
 class MemberResult:
-    """What one trained network leaves behind.
+    """A trained network and its predictions.
 
     Attributes:
         val_probs: float32 array (2, n, 10), probabilities of its validation rows, which it never saw: PLAIN, of each
@@ -52,37 +52,48 @@ def write_result(folder: Path, result: MemberResult) -> None:
 
 
 def read_result(folder: Path, data: str) -> MemberResult | None:
-    """A member as it was written, or None if it is not there or not finished, or damaged or of other data (said).
+    """A member as it was written, or None where it is not there or not finished.
 
     Args:
         data: hash of the training data that its run is made from.
+
+    Raises:
+        CompetitionError: it is damaged, or was trained on other data. What to do about it, the caller knows.
     """
     if not (folder / "done.json").exists():
         return None
     at_hand = "done.json"
     try:
-        facts = schema.read(folder / at_hand, schema.MEMBER)
+        facts = schema.load(folder / at_hand, schema.MEMBER)
         sums = facts.pop("sha256")
-        if facts["data_sha256"] != data:
-            print(f"{folder} was made from other data than its run: it does not count.")
-            return None
         for at_hand in MEMBER_FILES:
             if files.sha256_of(folder / at_hand) != sums[at_hand]:
-                raise CompetitionError("other bytes")
+                raise ValueError("a wrong checksum")
         at_hand = "done.json"
-        if sums["facts"] == _sum(facts):
-            return _checked(folder, facts)
-    except (KeyError, OSError, CompetitionError):
-        pass
-    print(f"{folder / at_hand} is damaged: {folder.name} is trained again.")
-    return None
+        if sums["facts"] != _sum(facts):
+            raise ValueError("a wrong checksum")
+        result = _checked(folder, facts)
+    except (KeyError, OSError, ValueError):
+        raise CompetitionError(f"{folder.name}/{at_hand} is damaged") from None
+    if facts["data_sha256"] != data:
+        raise CompetitionError(f"{folder.name} was trained on other data than its run")
+    return result
+
+
+def read_intact(folder: Path, data: str) -> MemberResult | None:
+    """Likewise for who trains what is missing: None as well where it cannot be used, which a line says."""
+    try:
+        return read_result(folder, data)
+    except CompetitionError as error:
+        print(f"{error}: {folder.name} is trained again.")
+        return None
 
 
 def _checked(folder: Path, facts: dict) -> MemberResult:
     """A member whose checksums are right; whoever made them up has not made up a traceback.
 
     Raises:
-        CompetitionError: a file does not hold what a member leaves behind.
+        ValueError: a file does not hold what a member leaves behind.
     """
     try:
         out_of_fold, test = (np.load(folder / name, allow_pickle=False) for name in ("valid.npy", "test.npy"))
@@ -90,7 +101,7 @@ def _checked(folder: Path, facts: dict) -> MemberResult:
         numbers = [float(value) for epoch in history for value in epoch.values()]
         arrays = files.read_arrays(folder / "weights.npz", LARGEST)
     except Exception as error:  # a made-up header raises whatever its bytes lead to
-        raise CompetitionError(str(error)) from None
+        raise ValueError(str(error)) from None
     weights = [arrays[key] for key in sorted(arrays)]
     if not (
         schema.are_probabilities(out_of_fold, empty=True)
@@ -100,7 +111,7 @@ def _checked(folder: Path, facts: dict) -> MemberResult:
         and {"accuracy", "loss", "val_accuracy", "val_loss"} <= history[0].keys()
         and all(math.isfinite(number) for number in numbers)
     ):
-        raise CompetitionError("other arrays or another history")
+        raise ValueError("other arrays or another history")
     return MemberResult(out_of_fold, test, weights, history, facts)
 
 

@@ -84,6 +84,11 @@ class Folders:
         return self.submissions / "record.csv"
 
 
+def shown(path: Path) -> Path:
+    """A path as a user types it: relative where it lies in the folder at hand."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+
+
 def _mounted(inputs: Path) -> Path:
     """The competition's files among a kernel's inputs: newer images mount them one folder deeper."""
     places = [inputs / "digit-recognizer", inputs / "competitions" / "digit-recognizer"]

@@ -1,4 +1,4 @@
-"""Which run goes on: the newest unfinished one of the same, or a new one; a run is one process's at a time.
+"""Which run goes on: the newest unfinished one of the same identity, or a new one; one process trains a run at a time.
 
 Unfinished is also a complete run whose time ran out before all its members were trained.
 """
@@ -9,23 +9,25 @@ from competition.config import Config
 from competition.errors import CompetitionError
 from competition.runs import files
 from competition.runs.folders import Folders
-from competition.runs.run import Run, list_runs, settings_of
+from competition.runs.run import Run, list_runs, named_run, renamed, settings_of
 
 LOCK = ".lock"  # in a run's folder
 
 
-def open_run(folders: Folders, config: Config, manifest: dict, new: bool = False) -> Run:
-    """Go on with the newest unfinished run that was made from the same, or start one; no other process may.
+def open_run(folders: Folders, config: Config, manifest: dict, new: bool = False, named: Run | None = None) -> Run:
+    """Go on with the newest unfinished run of the same identity, or start one; lock it against other processes.
 
     Args:
         manifest: what the run is made from; its `identity` decides whether runs are the same, and may leave open
             what a run has settled before.
         new: start one in any case.
+        named: go on with this one, complete or not.
 
     Raises:
-        CompetitionError: another process trains that run, or the folder cannot be written.
+        CompetitionError: another process trains that run, the named one is of another identity, or the folder cannot
+            be written.
     """
-    run = None if new else _unfinished(folders, manifest["identity"])
+    run = _same(named, manifest["identity"]) if named else None if new else _unfinished(folders, manifest["identity"])
     if run is None:
         run = _started(folders, config.recipe)
     else:
@@ -37,9 +39,56 @@ def open_run(folders: Folders, config: Config, manifest: dict, new: bool = False
     return run
 
 
+def settings_again(folders: Folders, name: str, given: list[str]) -> tuple[Run, dict, str]:
+    """A named run to go on with, its settings and the source of its data.
+
+    Args:
+        given: settings that the user named beside it: there must be none.
+
+    Raises:
+        CompetitionError: there is no such run, it is a blend, or settings are given.
+    """
+    run = Run(named_run(folders, name).path.absolute())
+    if given:
+        raise CompetitionError(
+            f"RUN goes on with its own settings. Received: {', '.join(given)} as well. Next: {run.retrain}."
+        )
+    manifest = run.manifest
+    if "parents" in manifest:
+        parents = ",".join(parent["run"] for parent in manifest["parents"])
+        raise CompetitionError(f"RUN names a run that trains. Received: a blend. Next: `make blend RUNS={parents}`.")
+    if not manifest:
+        raise CompetitionError(f"{run.path} must hold its manifest. Received: none. Next: `make train NEW=1`.")
+    return (
+        run,
+        renamed(manifest["identity"]["settings"]),
+        "auto" if manifest["source"] == "other" else manifest["source"],
+    )
+
+
 def fits(before: dict, identity: dict) -> bool:
-    """Whether a run of one identity is what another one asks for: what that one leaves open may be anything."""
+    """Whether a run of one identity is also of another one: what that leaves open may be anything."""
     return before | identity == before
+
+
+def _same(run: Run, identity: dict) -> Run:
+    before = run.manifest["identity"]
+    if not fits(before, identity):
+        raise CompetitionError(
+            f"RUN goes on with what it was made from. Received: {run.name}, changed since: "
+            f"{', '.join(_changes(before, identity))}. Next: `make train NEW=1`."
+        )
+    return _locked(run)
+
+
+def _locked(run: Run) -> Run:
+    lock = files.lock(run.path / LOCK)
+    if lock is None:
+        raise CompetitionError(
+            f"One process trains a run. Received: {run.path}, which {files.lock_holder(run.path / LOCK)} trains. "
+            "Next: wait for it, or `make train NEW=1` for a run beside it."
+        )
+    return Run(run.path, lock)
 
 
 def _unfinished(folders: Folders, identity: dict) -> Run | None:
@@ -56,13 +105,7 @@ def _unfinished(folders: Folders, identity: dict) -> Run | None:
         if not fits(before, identity):
             other = other or (None if run.complete else (run, before))
             continue
-        lock = files.lock(run.path / LOCK)
-        if lock is None:
-            raise CompetitionError(
-                f"One process trains a run. Received: {run.path}, which {files.lock_holder(run.path / LOCK)} trains. "
-                "Next: wait for it, or `make train NEW=1` for a run beside it."
-            )
-        return Run(run.path, lock)
+        return _locked(run)
     if other:
         changed = ", ".join(_changes(other[1], identity))
         print(f"{other[0].path} is unfinished, but changed since: {changed}. A new run starts.")
@@ -70,7 +113,7 @@ def _unfinished(folders: Folders, identity: dict) -> Run | None:
 
 
 def _changes(before: dict, now: dict) -> list[str]:
-    """What the first of two identities has that the second does not ask for; of settings, how."""
+    """In what the first of two identities differs from the second; of settings, how."""
     old, new = before.get("settings", {}), now["settings"]
     settings = [f"{key} {old.get(key)} → {new.get(key)}" for key in {**new, **old} if old.get(key) != new.get(key)]
     names = [key for key in now if before.get(key) != now[key]]

@@ -2,11 +2,11 @@
 
     submissions/<YYYYMMDD-HHMMSS>-<recipe>/
       config.json  manifest.json            first
-      members/<name>/                       see `result`
+      members/<name>/                       see `checkpoint`
       probabilities.npz  scores.json  submission.csv  then done.json: the run is complete
 
-A run whose time ran out is complete as well: done.json then names the members behind its answer. It may go on, and
-stays complete, with the answer that it has, until a better one is written.
+A run whose time ran out is complete as well: done.json then names the members behind its predictions. It may go on,
+and stays complete, with the submission that it has, until a better one is written.
 
 Somebody else may have made the folder. Arrays are read with allow_pickle=False and models are rebuilt from the
 config, so opening a run executes nothing from it; what is read has the form that its readers count on.
@@ -22,8 +22,8 @@ import numpy as np
 from competition.config import MNIST, RECIPES, Config
 from competition.errors import CompetitionError
 from competition.runs import files, schema
-from competition.runs.checkpoint import LARGEST, MemberResult, read_result, write_result
-from competition.runs.folders import Folders
+from competition.runs.checkpoint import LARGEST, MemberResult, read_intact, read_result, write_result
+from competition.runs.folders import Folders, shown
 
 RENAMED = {"test_views": "tta", "stop_fraction": "early_stopping_fraction"}  # settings of runs that older versions made
 REMOVED = {"teachers": 0, "elastic": 0, "grid": 0, "unmoved": 0}  # likewise, and the value by which all is as it is now
@@ -46,13 +46,18 @@ class Run:
         return self.path.name
 
     @property
+    def retrain(self) -> str:
+        """The command that makes anew what of the run is damaged."""
+        return f"`make train RUN={shlex.quote(str(shown(self.path)))}`"
+
+    @property
     def complete(self) -> bool:
         """Whether the run came to its end."""
         return (self.path / "done.json").is_file()
 
     @property
     def part(self) -> list[str] | None:
-        """The members behind the answer of a complete run whose time ran out before all were trained; else None."""
+        """The members behind a complete run whose time ran out before all were trained; else None."""
         return self.read_json("done.json", schema.DONE).get("members") if self.complete else None
 
     @property
@@ -69,13 +74,12 @@ class Run:
     def config(self) -> Config:
         """The settings, checked anew."""
         try:
-            settings = [its for its in self.read_json("config.json").items() if its not in REMOVED.items()]
-            return Config(**{RENAMED.get(name, name): value for name, value in settings})
+            return Config(**renamed(self.read_json("config.json")))
         except CompetitionError as error:
             received = str(error).partition(" Next: ")[0].removesuffix(".")
             raise CompetitionError(
                 f"{self.path}/config.json must hold this version's settings. Received: {received}. "
-                "Next: `make train NEW=1`."
+                f"Next: {self.retrain}, or `make train NEW=1`."
             ) from None
 
     @property
@@ -89,11 +93,11 @@ class Run:
         return self.read_json("scores.json", schema.SCORES)
 
     def member_facts(self) -> dict[str, dict]:
-        """What each member says of itself, by its name; of a blend, each member of its parents, as they were then."""
+        """The facts of each member by its name; of a blend, those of its parents' members, as they were then."""
         paths = sorted(self.path.glob("members/*"))
         own = {path.name: self.read_json(f"members/{path.name}/done.json") for path in paths}
         parents = self.manifest.get("parents", [])
-        return own | {f"{one['run']}/{name}": facts for one in parents for name, facts in one["members"].items()}
+        return own | {f"{run['run']}/{name}": facts for run in parents for name, facts in run["members"].items()}
 
     def read_json(self, name: str, form=schema.ANY) -> dict:
         """One of the run's JSON files.
@@ -104,7 +108,7 @@ class Run:
         Raises:
             CompetitionError: it is missing, damaged, or of another form.
         """
-        return schema.read(self.path / name, form)
+        return schema.read(self.path / name, form, *([] if name == "manifest.json" else [self.retrain]))
 
     def probabilities(self, train_rows: int | None = None, test_rows: int | None = None) -> tuple:
         """What probabilities.npz holds: float32 arrays (2, train_rows, 10) and (2, test_rows, 10).
@@ -120,7 +124,7 @@ class Run:
         if not (fits and schema.are_probabilities(test, test_rows)):
             raise CompetitionError(
                 f"{self.path}/probabilities.npz must hold those of each row. Received: other arrays. "
-                "Next: `make train NEW=1`."
+                f"Next: {self.retrain}."
             )
         return out_of_fold, test
 
@@ -142,25 +146,46 @@ class Run:
             return files.read_arrays(self.path / name, LARGEST)
         except Exception as error:  # a damaged zip raises whatever its bytes lead to
             raise CompetitionError(
-                f"{self.path / name} must hold arrays. Received: {error}. Next: `make train` repairs the run."
+                f"{self.path / name} must hold arrays. Received: {error}. Next: {self.retrain}."
             ) from None
 
     def withdraw(self) -> None:
-        """Take back that the run is complete: its answer is written anew."""
+        """Take back that the run is complete: its submission is written anew."""
         (self.path / "done.json").unlink(missing_ok=True)
 
     def store_member(self, name: str, result: MemberResult) -> None:
         """Write a finished member."""
         write_result(self.path / "members" / name, result)
 
-    def load_member(self, name: str) -> MemberResult | None:
-        """A member as it was stored, or None if it is not there or not finished, or damaged or another run's (said)."""
-        return read_result(self.path / "members" / name, self.manifest["identity"]["data"][0])
+    def load_member(self, name: str) -> MemberResult:
+        """A member as it was stored.
+
+        Raises:
+            CompetitionError: it is missing or not finished, damaged, or was trained on other data.
+        """
+        try:
+            result = read_result(self.path / "members" / name, self.manifest["identity"]["data"][0])
+        except CompetitionError as error:
+            received = str(error)
+        else:
+            if result is not None:
+                return result
+            received = "none"
+        raise CompetitionError(f"{self.path} must hold {name}. Received: {received}. Next: {self.retrain}.")
+
+    def intact_member(self, name: str) -> MemberResult | None:
+        """Likewise for who trains what is missing: None, and a line of a damaged one, where it must be trained."""
+        return read_intact(self.path / "members" / name, self.manifest["identity"]["data"][0])
 
 
 def list_runs(folders: Folders) -> list[Run]:
     """All run folders, oldest first."""
     return [Run(path.parent) for path in sorted(folders.submissions.glob("*/config.json"))]
+
+
+def renamed(settings: dict) -> dict:
+    """Settings as this version names them."""
+    return {RENAMED.get(name, name): value for name, value in settings.items() if (name, value) not in REMOVED.items()}
 
 
 def settings_of(config: Config) -> dict:
@@ -175,18 +200,32 @@ def find_run(folders: Folders, name: str | None = None) -> Run:
         CompetitionError: there is none.
     """
     if name is not None:
-        path = next((p for p in (Path(name), folders.submissions / name) if (p / "config.json").is_file()), None)
-        if path is None or not Run(path).complete:
-            state = "an unfinished run" if path else "nothing there"
-            raise CompetitionError(f"RUN names a complete run in {folders.submissions}. Received: {name}, {state}. "
-                                   "Next: `make train`.")  # fmt: skip
-        return Run(path)
+        run = named_run(folders, name)
+        if not run.complete:
+            raise CompetitionError(
+                f"RUN names a complete run. Received: {name}, which is unfinished. Next: {run.retrain}."
+            )
+        return run
     complete = [run for run in list_runs(folders) if run.complete]
     if not complete:
         raise CompetitionError(
             f"A complete run in {folders.submissions} is needed. Received: none. Next: `make train`."
         )
     return complete[-1]
+
+
+def named_run(folders: Folders, name: str) -> Run:
+    """The run of that name or path, in whatever state.
+
+    Raises:
+        CompetitionError: there is none.
+    """
+    for path in (Path(name), folders.submissions / name):
+        if (path / "config.json").is_file() or (path / "manifest.json").is_file():
+            return Run(path)
+    raise CompetitionError(
+        f"RUN names a run in {folders.submissions}. Received: {name}, nothing there. Next: `make train`."
+    )
 
 
 def repeat_command(run: Run) -> str:

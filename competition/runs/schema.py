@@ -15,7 +15,14 @@ from competition.errors import CompetitionError
 _object = partial(create_model, "object", __config__=ConfigDict(strict=True, extra="allow", allow_inf_nan=False))
 ANY = _object()
 MANIFEST = _object(
-    identity=_object(settings=dict, data=Annotated[list[str], Field(min_length=2, max_length=2)], precision=str),
+    identity=_object(
+        settings=dict,
+        data=Annotated[list[str], Field(min_length=2, max_length=2)],
+        precision=str,
+        jit_compile=(bool, False),
+        threads=(int | None, None),
+        deterministic=(bool, True),
+    ),
     source=str,
     hardware=str,
     seconds=(dict[str, float], {}),
@@ -33,24 +40,39 @@ MEMBER = _object(  # a refit member has no accuracy
 )
 
 
-def read(path: Path, form=ANY) -> dict:
+def load(path: Path, form=ANY) -> dict:
     """The value of a run's JSON file, as it stands there.
+
+    Raises:
+        OSError, ValueError: it is missing, no JSON, or not of the form; pydantic's ValidationError is a ValueError.
+    """
+    try:
+        value = json.loads(path.read_bytes())
+    except RecursionError:  # from a thousand brackets
+        raise ValueError("too deep") from None
+    form.model_validate(value)
+    return value
+
+
+def read(path: Path, form=ANY, following: str = "`make train NEW=1`") -> dict:
+    """Likewise, for a user.
+
+    Args:
+        following: the command that helps.
 
     Raises:
         CompetitionError: it is missing, no JSON, or not of the form.
     """
     try:
-        value = json.loads(path.read_bytes())
-        form.model_validate(value)
-        return value
+        return load(path, form)
     except ValidationError as errors:
         first = errors.errors()[0]
         received = f"a misfit at {'.'.join(map(str, first['loc'])) or 'the top'!r} ({first['msg']})"
     except OSError as error:
         received = error
-    except (ValueError, RecursionError) as error:  # the latter from a thousand brackets
+    except ValueError as error:
         received = f"no JSON ({error})"
-    raise CompetitionError(f"{path} must be as a run writes it. Received: {received}. Next: `make train NEW=1`.")
+    raise CompetitionError(f"{path} must be intact and of this version. Received: {received}. Next: {following}.")
 
 
 def are_probabilities(array, rows: int | None = None, gaps: bool = False, empty: bool = False) -> bool:

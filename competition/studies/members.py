@@ -16,7 +16,7 @@ from competition.execution.progress import Progress
 from competition.network.device import Setup, versions
 from competition.network.member import Member
 from competition.runs import files
-from competition.runs.checkpoint import MemberResult, read_result, write_result
+from competition.runs.checkpoint import MemberResult, read_intact, write_result
 from competition.runs.version import code_sha256
 from competition.studies.settings import OWN
 
@@ -56,7 +56,7 @@ def _train_missing(
     """Each result in a folder named by all that made it what it is, kept as it finishes; the weights nobody needs."""
     network = code_sha256(*(f"network/{name}" for name in TRAINING))
     places = {member.name: folder / _key(member, trainer, network) for member in members}
-    kept = {name: read_result(place, trainer.train.sha256) for name, place in places.items()}
+    kept = {name: read_intact(place, trainer.train.sha256) for name, place in places.items()}
     results = {name: result for name, result in kept.items() if result is not None}
     missing = [member for member in members if member.name not in results]
     if not missing:

@@ -58,7 +58,7 @@ def test_what_cannot_be_blended_is_refused(two):
         with pytest.raises(CompetitionError, match=f"RUNS names two or more.*Received: .*{received}"):
             blend(folders, names)
     (first.path / "members/repeat1-fold2/done.json").unlink()
-    with pytest.raises(CompetitionError, match="repeat1-fold2 is missing"):
+    with pytest.raises(CompetitionError, match=r"must hold repeat1-fold2. Received: none. Next: `make train RUN="):
         blend(folders, ["b", "a"])
     assert len(list_runs(folders)) == 3
 

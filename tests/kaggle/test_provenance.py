@@ -103,7 +103,7 @@ def test_a_member_copied_into_an_unfinished_run_is_trained_again(world, capsys):
     before = real.submission_csv.read_bytes()
     (real.path / "done.json").unlink()
     copy_member(foreign, real)
-    assert real.load_member("repeat1-fold1") is None
+    assert real.intact_member("repeat1-fold1") is None
     assert train(folders, "auto") == real
     assert "was made from other data" in capsys.readouterr().out
     assert real.submission_csv.read_bytes() == before and provenance.row_of_run(folders, real)
@@ -207,4 +207,4 @@ def test_a_member_without_its_papers_does_not_count(world):
     facts = json.loads(path.read_text())
     del facts["data_sha256"]
     path.write_text(json.dumps(facts))
-    assert real.load_member("repeat1-fold1") is None
+    assert real.intact_member("repeat1-fold1") is None

@@ -50,7 +50,9 @@ def test_a_member_comes_back_as_it_was_stored(folders):
     np.testing.assert_array_equal(loaded.val_probs, RESULT.val_probs)
     assert all((a == b).all() and a.dtype == b.dtype for a, b in zip(loaded.weights, RESULT.weights, strict=True))
     assert loaded.facts == RESULT.facts and loaded.history[1]["loss"] == "0.25"
-    assert run.load_member("other") is None
+    assert run.intact_member("other") is None
+    with pytest.raises(CompetitionError, match=r"must hold other. Received: none. Next: `make train RUN=.*`\."):
+        run.load_member("other")
 
 
 @pytest.mark.parametrize("name", [*MEMBER_FILES, "done.json"])
@@ -66,9 +68,12 @@ def test_a_damaged_member_is_noticed_and_named(folders, capsys, name, damage):
         middle = len(content) // 2
         flipped = content[:middle] + bytes([content[middle] ^ 255]) + content[middle + 1 :]
         path.write_bytes({"flip": flipped, "cut": content[:middle], "empty": b""}[damage])
-    assert run.load_member("m") is None
-    at_fault = "" if name == "done.json" else f"/m/{name} is "  # another file's checksum may be what is damaged in it
+    assert run.intact_member("m") is None
+    at_fault = "" if name == "done.json" else f"m/{name} is "  # another file's checksum may be what is damaged in it
     assert (name, damage) == ("done.json", "gone") or f"{at_fault}damaged: m is" in capsys.readouterr().out
+    with pytest.raises(CompetitionError, match=r"must hold m. Received: .* Next: `make train RUN=.*`\."):
+        run.load_member("m")
+    assert capsys.readouterr().out == ""  # a reader's output may be somebody's CSV
 
 
 def test_settings_of_older_versions_are_read_where_they_mean_what_is_there(folders):
@@ -91,6 +96,26 @@ def test_the_newest_unfinished_run_of_the_same_goes_on(folders, capsys):
     finish(folders, first)
     assert start(folders) != first
     assert resuming.open_run(folders, Config(), {"identity": IDENTITY}, new=True) not in (first, other)
+
+
+def test_a_named_run_goes_on_where_nothing_changed(folders):
+    """Complete or not; its settings are those of its manifest, as config.json may be what is damaged."""
+    run = start(folders)
+    finish(folders, run)
+    (run.path / "config.json").write_text("damaged")
+    for name in (run.name, str(run.path)):
+        found, settings, source = resuming.settings_again(folders, name, [])
+        assert (found, settings, source) == (run, IDENTITY["settings"], "kaggle")
+    run.lock.close()
+    assert resuming.open_run(folders, Config(), run.manifest, named=found) == run and run.config == Config()
+    changed = {**run.manifest, "identity": {**IDENTITY, "data": ["a", "c"]}}
+    with pytest.raises(CompetitionError, match=r"changed since: data. Next: `make train NEW=1`"):
+        resuming.open_run(folders, Config(), changed, named=found)
+    with pytest.raises(CompetitionError, match=r"Received: epochs as well. Next: `make train RUN="):
+        resuming.settings_again(folders, run.name, ["epochs"])
+    run.write_json("manifest.json", {**run.manifest, "parents": [{"run": n, "members": {}} for n in "ab"]})
+    with pytest.raises(CompetitionError, match=r"Received: a blend. Next: `make blend RUNS=a,b`"):
+        resuming.settings_again(folders, run.name, [])
 
 
 def test_finishing_writes_history_and_done(folders):
@@ -193,7 +218,7 @@ def test_runs_that_are_not_there_are_said(folders):
     with pytest.raises(CompetitionError, match="Received: none"):
         find_run(folders)
     run = start(folders)
-    with pytest.raises(CompetitionError, match="an unfinished run"):
+    with pytest.raises(CompetitionError, match=r"which is unfinished. Next: `make train RUN="):
         find_run(folders, run.name)
     with pytest.raises(CompetitionError, match="nothing there"):
         find_run(folders, "other")

@@ -62,7 +62,7 @@ def test_a_misfit_is_said_with_its_place_in_one_line(tmp_path, form, good, place
     with pytest.raises(CompetitionError) as error:
         read(tmp_path, put(good, place, value), form)
     place = {"parents": "parents.1.members"}.get(place, place)
-    assert f"must be as a run writes it. Received: a misfit at {place!r} (" in str(error.value)
+    assert f"must be intact and of this version. Received: a misfit at {place!r} (" in str(error.value)
     assert str(error.value).endswith("). Next: `make train NEW=1`.") and "\n" not in str(error.value)
 
 
