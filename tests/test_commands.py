@@ -222,4 +222,4 @@ def test_record_copies_a_runs_row_with_its_remark(folders, capsys):
     rows = folders.record.read_text().splitlines()
     assert [row.split(",")[0] for row in rows] == ["run", *reversed(runs)] and rows[2].endswith(",taught a lot")
     assert __main__.main(["record", "--run", "other", *where]) == 1
-    assert "Error: RUN names a complete run" in capsys.readouterr().err
+    assert "Error: RUN names a run in" in capsys.readouterr().err
