@@ -1,6 +1,6 @@
 """What a recipe decides, in one flat dataclass, and the named recipes.
 
-How a process computes (threads, precision) changes bytes, too, but is the machine's: see `device.py`.
+How a process computes (threads, precision) changes results in the last bits, too, but is the machine's: `device.py`.
 """
 
 import ast
@@ -109,7 +109,7 @@ class Config:
             raise _refusal(errors.errors()[0]) from None
 
     def of_repeat(self, repeat: int) -> "Config":
-        """The settings of one repeat's members, 0 the first: of the architectures theirs alone."""
+        """The settings of the members of one repeat, 0 the first: its own architecture alone."""
         names = self.architecture.split(",")
         return replace(self, architecture=names[repeat % len(names)])
 
@@ -196,7 +196,7 @@ def _check_transforms(text: str) -> None:
         transforms_of(text)
 
 
-# Systems that others described, in their ways: one learning rate, Keras's Adam; and where nothing else is said below,
+# Systems that others described, in their ways: one learning rate, Keras's Adam; and where nothing else is set below,
 # pictures as they are and the last weights. What the descriptions leave open is chosen to be quick.
 BASELINE = Config(
     patience=0, early_stopping_fraction=0.05, dropout=0, epochs=10, batch_size=64, optimizer="adam", learning_rate=1e-3,

@@ -45,7 +45,7 @@ def train(
         settings: fields of Config that differ from the recipe's.
         source: which data; see `load_dataset`.
         jobs: how many members train at once; None takes what suits the machine.
-        new: start a new run even where an unfinished one of the same could go on.
+        new: start a new run even where an unfinished one could go on.
         tensorboard: also write TensorBoard logs into the run's folder.
         scheduler: of a Dask cluster that trains the members; None trains them on this machine.
         save_h5: also write the best member in Keras's legacy format, as model.h5.
@@ -73,7 +73,7 @@ def train(
     limit = "" if budget.minutes is None else f", those that fit into {budget.minutes:g} minutes"
     print(f"{count} on {dataset.source} data{limit}, {setup.describe()},\n{engine.describe()}.")
     results = train_members(run, config, setup, dataset.train, dataset.test, engine, tensorboard, budget)
-    load_dataset_of(folders, run.manifest)  # a file that was replaced meanwhile is noticed before anything is said
+    load_dataset_of(folders, run.manifest)  # a file that was replaced meanwhile is noticed before anything is written
     clock.lap("members")
 
     conclude(folders, run, dataset, average_members(config, dataset.train, results), results, config.members, clock)
@@ -120,7 +120,7 @@ def summary(folders: Folders, run: Run, scores: dict, warnings: list[str]) -> st
     if run.config.refit:
         lines.append(f"Networks                 {who_is_submitted(scores)}")
     if part := history.part_of(scores):
-        lines[1:1] = [f"Trained                  {part}, who judge {oof['rows']} training rows",
+        lines[1:1] = [f"Trained                  {part}, which validate on {oof['rows']} training rows",
                       "                         (the same command with more MINUTES, or none, goes on)"]  # fmt: skip
     if "true_accuracy" in scores:
         lines.append(f"True accuracy            {scores['true_accuracy']:.5f}  (test labels, which no member saw)")
@@ -158,8 +158,8 @@ def illustrate(folders: Folders, run: Run, dataset: Dataset, save_h5: bool = Fal
         try:
             print(f"{name:<24} {make()}")
         except Exception as error:
-            said = " ".join(f"{type(error).__name__}: {error}".split())
-            print(f"{name:<24} none ({said}); the run itself is complete")
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            print(f"{name:<24} none ({reason}); the run itself is complete")
 
 
 class Clock:

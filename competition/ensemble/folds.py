@@ -162,12 +162,12 @@ def random_splits(labels, holdout: float, repeats: int, seed: int) -> list[tuple
     Returns:
         `repeats` pairs (train, out-of-fold) of sorted row numbers. A row may be in no second part, or in several.
     """
-    rows, asked = np.arange(len(labels)), max(10, round(holdout * len(labels)))
-    return [split_rows(labels, rows, asked, seed_of(seed, repeat)) for repeat in range(repeats)]
+    rows, held_out = np.arange(len(labels)), max(10, round(holdout * len(labels)))
+    return [split_rows(labels, rows, held_out, seed_of(seed, repeat)) for repeat in range(repeats)]
 
 
 def kept_out(train: Digits) -> np.ndarray:
-    """The rows that no study sees, so that they can tell in the end how much the choosing flatters.
+    """The rows that no study sees: in the end they tell how much better recipes look on the rows they were chosen on.
 
     A seventh of all, by `choose_kept_out`; of the competition's own train.csv the 6,000 that are committed, whatever
     a newer scikit-learn would draw.

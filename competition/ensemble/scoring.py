@@ -41,7 +41,7 @@ class Group:
 
 
 def rows_predicted(probabilities) -> np.ndarray:
-    """The numbers of the rows that have probabilities, (k,): where no member was asked they are NaN."""
+    """The numbers of the rows that have probabilities, (k,): where no member validates they are NaN."""
     return np.flatnonzero(~np.isnan(probabilities[:, 0]))
 
 
@@ -113,7 +113,7 @@ def paired(labels, first, second) -> dict:
 
     Returns:
         For `accuracy` and `log_loss` each a tuple: the difference first minus second, its 95 % half-width; and
-        in `only_first_wrong`, `only_second_wrong` the numbers of rows that one of them alone gets wrong.
+        in `only_first_wrong`, `only_second_wrong` the numbers of rows that one of them alone misclassifies.
     """
     right = [p.argmax(axis=1) == labels for p in (first, second)]
     losses = [log_losses(labels, p) for p in (first, second)]

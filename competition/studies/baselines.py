@@ -24,7 +24,7 @@ from competition.runs.resuming import fits
 from competition.runs.run import Run, list_runs
 
 SPLIT = {"folds": 1, "repeats": 1, "holdout": 1 / 7}  # as MNIST's own 60,000 : 10,000
-ALL_OF_MNIST = {"folds": 1, "repeats": 1, "holdout": 1 / 60}  # its test digits judge; few training rows need to
+ALL_OF_MNIST = {"folds": 1, "repeats": 1, "holdout": 1 / 60}  # scored on its test digits; few training rows need to
 PART = 4000  # rows on which the reference recipe is timed
 PART_EPOCHS = 4  # of which the first, with all that starts then, does not count
 NOT_AT_HAND, NONE = "not at hand", "–"
@@ -40,7 +40,7 @@ class Claim:
         loss: on the same.
         epoch: after which the accuracy is claimed; None: after training.
         mnist: whether on MNIST's 60,000 / 10,000; otherwise on rows of train.csv.
-        seeds: how many trainings judge it.
+        seeds: how many trainings it is compared with.
     """
 
     text: str
@@ -113,7 +113,7 @@ def write_table(
         lines.append(_line(name, _spent(folds), claim.text, claimed, _cell(splits), reached, _cell([folds]),
                            _predicted(folds)))  # fmt: skip
     if reference and not _found(place, choose_config(REFERENCE.recipe, dataset.source, {}), dataset, setup):
-        print(f"\n{REFERENCE.recipe}, which takes hours: a killed one goes on with the same command")
+        print(f"\n{REFERENCE.recipe}, which takes hours: after an interruption the same command goes on")
         train(place, setup, REFERENCE.recipe, {}, "auto", jobs, minutes=minutes)
     lines += [_reference(place, setup, dataset, jobs), *_ours(folders)]
     table = "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
@@ -134,7 +134,7 @@ def _found(place: Folders, config: Config, dataset: Dataset, setup: Setup, part:
 
 
 def _reached(claim: Claim, runs: list[Run]) -> str:
-    """Whether runs bear a claim out, and by which figures, or if not by what."""
+    """Whether runs reach a claim, with the figures."""
     if claim.accuracy is None:
         return NONE
     accuracies, losses = [], []
@@ -148,17 +148,17 @@ def _reached(claim: Claim, runs: list[Run]) -> str:
     right = [accuracy >= claim.accuracy for accuracy in accuracies]
     low = [claim.loss is None or loss <= claim.loss for loss in losses]
     reached = sum(a and b for a, b in zip(right, low, strict=True))
-    said = "yes" if reached == len(runs) else "no" if not reached else f"{reached} of {len(runs)}"
+    verdict = "yes" if reached == len(runs) else "no" if not reached else f"{reached} of {len(runs)}"
     figures = []
     if claim.epoch or not all(right):
         figures.append(" ".join(f"{100 * accuracy:.2f}" for accuracy in accuracies) + " %")
     if not all(low):
         figures.append("loss " + " ".join(f"{loss:.3f}" for loss in losses))
-    return f"{said}: {', '.join(figures)}" if figures else said
+    return f"{verdict}: {', '.join(figures)}" if figures else verdict
 
 
 def _reference(place: Folders, setup: Setup, dataset: Dataset, jobs: int | None) -> list[str]:
-    """The reference recipe's line: of its run, or of a part of that; where there is none its time alone is reckoned."""
+    """The reference recipe's line: of its run, or of a part of that; without one its time alone is estimated."""
     claim = "0.99757 on the leaderboard"
     config = choose_config(REFERENCE.recipe, dataset.source, {})
     if run := _found(place, config, dataset, setup) or _found(place, config, dataset, setup, part=True):
@@ -201,7 +201,7 @@ def _line(name, took, claim=NONE, claimed=NONE, split=NONE, reached=NONE, folds=
 
 
 def _judged(run: Run) -> tuple[float, float]:
-    """Accuracy and log-loss on rows that no member learned from: MNIST's test digits, or those out of fold."""
+    """Accuracy and log-loss on rows that no member fitted: MNIST's test digits, or those out of fold."""
     scores = run.scores
     if run.manifest["source"] in MNIST:
         return scores["true_accuracy"], scores["true_log_loss"]

@@ -1,8 +1,8 @@
 """Does the interval of the predicted score hold? Competitions drawn from train.csv, whose test rows have labels.
 
 A draw takes rows of train.csv, two thirds of them as its own train.csv and one third as its test.csv, stratified. A
-small recipe learns from the first, predicts its score on the second as every run does, and the labels tell what it
-reached. Two kinds of draws:
+small recipe fits the first and predicts its score on the second as every run does, and the labels tell what it reached.
+Two kinds of draws:
 
 - *whole*: the pipeline itself trains on two CSV files, in the sample's size or on all rows, each draw on members of its
   own. The rows come from the same 42,000, so two draws share some.
@@ -56,7 +56,7 @@ def measure(
     count: int | None,
     seed: int,
 ) -> list[dict]:
-    """Draw competitions and judge what was predicted of each; what was drawn before is kept.
+    """Draw competitions and compare what was predicted of each with its score; what was drawn before is kept.
 
     Args:
         count: so many whole draws in the sample's size, the cases in turn, and no others; None: the full study.
@@ -66,13 +66,13 @@ def measure(
         Dicts of COLUMNS; of the full study the table holds them too.
 
     Raises:
-        CompetitionError: `count` is below 1, a member does not learn, or another study is at work.
+        CompetitionError: `count` is below 1, a member does not learn, or another study trains.
     """
     if count is not None and count < 1:
         raise CompetitionError(f'Competitions are 1 or more. Received: {count}. Next: `make coverage ARGS="3 99"`.')
 
     def whole(size: int, draws: int) -> list[dict]:
-        """The cases in turn, each draw of a seed of its own: two of the same rows would err alike."""
+        """The cases in turn, each draw of a seed of its own: two of the same rows would have the same errors."""
         cases = list(CASES)
         return [
             draw_whole(folders, dataset.train, cases[i % len(cases)], size, seed + i, setup, engine.jobs)
@@ -95,7 +95,7 @@ def summary(rows: list[dict]) -> str:
 
     Besides, as means: the error of the prediction with its standard error, the width, and the gain of averaging over
     the out-of-fold score, predicted and reached. Recombined draws of one partition share members and rows: their mean
-    counts as one draw in what is said of chance.
+    counts as one draw in the intervals.
     """
     lines = [
         f"{'':42}{'draws':>6}{'held':>7}  {'(95 %)':15}{'predicted − reached':>21}{'width':>9}{'gain':>9}{'reached':>9}"

@@ -1,9 +1,9 @@
 """Hundreds of competitions from members that are trained once: a draw recombines those that saw none of its test rows.
 
-A partition cuts the rows into six stratified blocks. A member learns from three of them and is asked about the other
-three: twenty halves, from each of which three members learn, `pooled` from two seeds and `normalized` from one. A draw
-takes two blocks as its test.csv and four as its train.csv; of these each in turn is out of fold for the members of the
-other three, so its four folds are four members of the pool. A partition has fifteen draws.
+A partition cuts the rows into six stratified blocks. A member fits three of them and predicts the other three: twenty
+halves, each fitted by three members, `pooled` from two seeds and `normalized` from one. A draw takes two blocks as its
+test.csv and four as its train.csv; each of these in turn is out of fold for the members of the other three, so its four
+folds are four members of the pool. A partition has fifteen draws.
 
 What they share: draws of one partition have members and rows in common, so that they count as one in a standard error,
 and all partitions cut the same rows. The repeats of a draw have the same folds, other than in a run, whose gain from
@@ -44,13 +44,13 @@ def plan_pool(labels, partition: int) -> tuple[list[np.ndarray], dict[tuple, Mem
     blocks = [rows for _, rows in repeated_folds(labels, BLOCKS, 1, seed_of(partition, BLOCKS))]
     pool = {}
     for number, half in enumerate(combinations(range(BLOCKS), BLOCKS // 2)):
-        taught = np.sort(np.concatenate([blocks[block] for block in half]))
-        asked = np.setdiff1d(np.arange(len(labels)), taught)
+        fit_rows = np.sort(np.concatenate([blocks[block] for block in half]))
+        val_rows = np.setdiff1d(np.arange(len(labels)), fit_rows)
         for seed in range(2):
             for kind in KINDS if seed == 0 else KINDS[:1]:
                 name = f"partition {partition}, {kind}: half{number + 1}-seed{seed + 1}"
-                of_its_own = seed_of(partition, number, seed, KINDS.index(kind)) >> 1
-                pool[half, seed, kind] = Member(name, replace(SMALL, architecture=kind), of_its_own, taught, asked)
+                own_seed = seed_of(partition, number, seed, KINDS.index(kind)) >> 1
+                pool[half, seed, kind] = Member(name, replace(SMALL, architecture=kind), own_seed, fit_rows, val_rows)
     return blocks, pool
 
 
@@ -58,7 +58,7 @@ def draw_recombined(folders: Folders, setup: Setup, engine: Engine, dataset: Dat
     """All draws of some partitions, whose members are trained where none is kept: dicts of coverage's COLUMNS.
 
     Raises:
-        CompetitionError: a member does not learn, or a study is at work in the folder.
+        CompetitionError: a member does not learn, or another study trains in the folder.
     """
     rows = []
     for partition in partitions:
@@ -86,7 +86,7 @@ def _draw(case: str, partition: int, tested: tuple, blocks, pool, results: dict[
     if folds == 1:
         chosen = [chosen[i] for i in np.random.default_rng([partition, *tested]).permutation(len(chosen))[:repeats]]
     test = np.sort(np.concatenate([blocks[block] for block in tested]))
-    members, out_of_fold, said = [], np.zeros((len(labels), 10)), []
+    members, out_of_fold, test_probs = [], np.zeros((len(labels), 10)), []
     for number, (block, seed, kind) in enumerate(chosen):
         half = tuple(other for other in trained if other != block)
         source = pool[half, seed, kind]
@@ -94,14 +94,14 @@ def _draw(case: str, partition: int, tested: tuple, blocks, pool, results: dict[
         name = f"repeat{number // folds + 1 if folds > 1 else number + 1}-fold{number % folds + 1}"
         members.append(replace(source, name=name, val_rows=blocks[block]))
         out_of_fold[blocks[block]] += result[np.searchsorted(source.val_rows, blocks[block])]
-        said.append(result[np.searchsorted(source.val_rows, test)])
+        test_probs.append(result[np.searchsorted(source.val_rows, test)])
     counts = members_per_row(members, len(labels))
-    judged = np.flatnonzero(counts)
-    out_of_fold = out_of_fold[judged] / counts[judged, None]
-    groups = exchangeable_groups(config, members, np.stack(said))
-    predicted = scoring.predict_leaderboard(labels[judged], out_of_fold, groups)
-    reached = scoring.accuracy(labels[test], np.mean(said, axis=0))
+    predicted_rows = np.flatnonzero(counts)
+    out_of_fold = out_of_fold[predicted_rows] / counts[predicted_rows, None]
+    groups = exchangeable_groups(config, members, np.stack(test_probs))
+    predicted = scoring.predict_leaderboard(labels[predicted_rows], out_of_fold, groups)
+    reached = scoring.accuracy(labels[test], np.mean(test_probs, axis=0))
     seed = f"{partition}/{'+'.join(str(block + 1) for block in tested)}"
     train_rows = sum(len(blocks[block]) for block in trained)
-    accuracy = scoring.accuracy(labels[judged], out_of_fold)
+    accuracy = scoring.accuracy(labels[predicted_rows], out_of_fold)
     return row_of(case, "recombined", train_rows, seed, accuracy, predicted, reached, len(test))

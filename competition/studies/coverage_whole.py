@@ -1,4 +1,4 @@
-"""A whole competition drawn from train.csv: the pipeline trains on two CSV files, and hidden labels judge it."""
+"""A whole competition drawn from train.csv: the pipeline trains on two CSV files, and hidden labels score it."""
 
 import json
 import shutil
@@ -67,27 +67,27 @@ def draw_whole(
     small = QUICK if size <= SAMPLE_ROWS else ALL
     plans = [{**small, **more, "seed": seed + more.get("seed", 0)} for more in CASES[case]]
     kept = place / "row.json"
-    its = Folders(place / "input", place / "runs")
+    own = Folders(place / "input", place / "runs")
     settings = [asdict(choose_config(RECIPE, "other", plan)) for plan in plans]
     made_of = {"code": code_sha256(*JUDGED_BY), "settings": settings, "data": digits.sha256}
     with suppress(OSError, ValueError, KeyError):  # none, or a damaged one
-        told = json.loads(kept.read_text("utf-8"))
-        if told["made_of"] == made_of:
-            return told["row"]
+        record = json.loads(kept.read_text("utf-8"))
+        if record["made_of"] == made_of:
+            return record["row"]
     rows = np.arange(len(digits))
     if size < len(rows):
         _, rows = split_rows(digits.labels, rows, size, seed_of(seed, 0))
-    taught, asked = split_rows(digits.labels, rows, size // 3, seed_of(seed, 1))
-    write_csv(its.input / f"{TRAIN}.gz", digits.images[taught], digits.labels[taught])
-    write_csv(its.input / f"{TEST}.gz", digits.images[asked])
-    names = [train(its, setup, RECIPE, plan, jobs=jobs).name for plan in plans]
-    run = blend(its, names) if len(names) > 1 else Run(its.submissions / names[0])
-    said = run.probabilities()[1][run.config.submitted]
-    row = row_of(case, "whole", len(taught), seed, run.scores["out_of_fold"]["accuracy"], run.scores["leaderboard"],
-                 scoring.accuracy(digits.labels[asked], said), len(asked))  # fmt: skip
+    train_rows, test_rows = split_rows(digits.labels, rows, size // 3, seed_of(seed, 1))
+    write_csv(own.input / f"{TRAIN}.gz", digits.images[train_rows], digits.labels[train_rows])
+    write_csv(own.input / f"{TEST}.gz", digits.images[test_rows])
+    names = [train(own, setup, RECIPE, plan, jobs=jobs).name for plan in plans]
+    run = blend(own, names) if len(names) > 1 else Run(own.submissions / names[0])
+    test_probs = run.probabilities()[1][run.config.submitted]
+    row = row_of(case, "whole", len(train_rows), seed, run.scores["out_of_fold"]["accuracy"], run.scores["leaderboard"],
+                 scoring.accuracy(digits.labels[test_rows], test_probs), len(test_rows))  # fmt: skip
     files.write_json(kept, {"made_of": made_of, "row": row})
-    shutil.rmtree(its.submissions)
-    shutil.rmtree(its.input)
+    shutil.rmtree(own.submissions)
+    shutil.rmtree(own.input)
     return row
 
 

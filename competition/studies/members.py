@@ -30,10 +30,10 @@ def train_plans(
     """Train what the plans of a study need and the folder does not hold yet.
 
     Returns:
-        By the member's name its result, or why it has none.
+        By the member's name its result, or why training failed.
 
     Raises:
-        CompetitionError: another study is at work in the folder, or it cannot be written.
+        CompetitionError: another study trains in the folder, or it cannot be written.
     """
     lock = files.lock(folder / ".lock")
     if lock is None:
@@ -41,7 +41,7 @@ def train_plans(
             f"One study trains in a folder. Received: {folder}, where {files.lock_holder(folder / '.lock')} trains. "
             "Next: wait for it, or --submissions FOLDER."
         )
-    # Nobody needs their answers to test.csv: one image is as good as all
+    # Their predictions of test.csv are not needed: one image is as good as all
     image = dataset.test.images[:1]
     test = Digits(image, None, dataset.test.source, content_hash(image, None))
     with lock:

@@ -18,8 +18,8 @@ def make_study_page(table: Path) -> Path:
         CompetitionError: the table cannot be read, or the page not be written.
     """
     lines = files.read_table(table)
-    learned = [line for line in lines if line["members"]]
-    by = {(line["setting"], line["variant"], int(line["members"]), line["measure"]): line for line in learned}
+    trained = [line for line in lines if line["members"]]
+    by = {(line["setting"], line["variant"], int(line["members"]), line["measure"]): line for line in trained}
     largest = max(members for _, _, members, _ in by)
     names = list(dict.fromkeys(line["setting"] for line in lines))
     shown = [name for name in names if (name, VARIANTS[-1], largest, "errors") in by]
@@ -34,7 +34,7 @@ def make_study_page(table: Path) -> Path:
         PACKAGE / "studies" / "templates",
         name=table.stem,
         first=lines[0],
-        null=learned[0],
+        null=trained[0],
         settings=[next(line for line in lines if line["setting"] == name) for name in names],
         by=by,
         sizes=sorted({members for _, _, members, _ in by}),

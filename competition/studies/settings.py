@@ -1,4 +1,4 @@
-"""What a study compares, as it is written on the command line, and which rows teach and judge each member."""
+"""What a study compares, as it is written on the command line, and which rows each member fits and predicts."""
 
 import re
 from dataclasses import fields, replace
@@ -18,7 +18,7 @@ OWN = ("recipe", "seed", "folds", "repeats", "refit", "holdout")  # the same for
 
 
 def read_settings(base: Config, text: str, changes: str, seeds: int) -> dict[str, Config]:
-    """The base, and each change of it by its own words.
+    """The base, and each change of it, by the text that describes it.
 
     Changes are separated by `;`, the settings of one by `,`, but for those inside parentheses or quotes. A part without
     `=` goes on with the value before it, and so does a transform, `Name(…)`, of `augment`. So
@@ -31,7 +31,7 @@ def read_settings(base: Config, text: str, changes: str, seeds: int) -> dict[str
         text: of the base; may be empty.
 
     Raises:
-        CompetitionError: a setting is none, or out of range, or a change changes nothing.
+        CompetitionError: a setting is unknown or out of range, or a change changes nothing.
     """
     base = read_base(base, text, seeds)
     settings = {BASE: base}
@@ -121,7 +121,7 @@ def _parts(text: str) -> list[str]:
 
 
 def _read(start: Config, text: str, own: tuple[str, ...] = ()) -> Config:
-    """What a text makes of some settings; `own` are those that it must leave alone."""
+    """The settings that a text changes a start to; `own` are those that it must leave alone."""
     known, values, parts = {field.name for field in fields(Config)} - {"recipe"}, {}, _parts(text)
     if parts and parts[0] in RECIPES:
         kept = {name: getattr(start, name) for name in own}
@@ -129,7 +129,7 @@ def _read(start: Config, text: str, own: tuple[str, ...] = ()) -> Config:
     for part in parts:
         name, sign, value = part.partition("=")
         if not sign or name not in known:
-            raise _refusal(f"{part}, which is none", "`make train ARGS=--help` lists them")
+            raise _refusal(f"{part}, which is unknown", "`make train ARGS=--help` lists them")
         if name in own:
             raise _refusal(f"{part}, which all have alike", f"BASE='{start.recipe},{part}'")
         if name in values:
@@ -151,7 +151,7 @@ def plan(name: str, config: Config, labels, rows, seeds: int, full: bool) -> lis
         name: of the setting; NULL has the base's folds, and other weights, order and augmentation on them.
         labels: of all rows, int64 array (n,).
         rows: numbers of those that the study may see, sorted.
-        full: each fold as a run has it; otherwise reversed: one third teaches, and two are asked about.
+        full: each fold as a run has it; otherwise reversed: a member fits one third and predicts the other two.
 
     Returns:
         `seeds * repeats * folds` members, whose names begin with the setting's.
@@ -171,36 +171,36 @@ def plan(name: str, config: Config, labels, rows, seeds: int, full: bool) -> lis
             refit=0,
         )
         for member in plan_members(run, labels[rows]):
-            taught, asked = rows[member.train_rows], rows[member.val_rows]
+            fit_rows, val_rows = rows[member.train_rows], rows[member.val_rows]
             members.append(
                 replace(
                     member,
                     name=f"{name}: seed{number + 1}-{member.name}",
                     seed=seed_of(member.seed, 2) >> 1 if name == NULL else member.seed,
-                    train_rows=taught if full else asked,
-                    val_rows=asked if full else taught,
+                    train_rows=fit_rows if full else val_rows,
+                    val_rows=val_rows if full else fit_rows,
                 )
             )
     return members
 
 
-def said_of(members: list[Member], results, rows) -> tuple[np.ndarray, np.ndarray]:
-    """What the members of a plan say, row by row.
+def stack_predictions(members: list[Member], results, rows) -> tuple[np.ndarray, np.ndarray]:
+    """The predictions of a plan's members, row by row.
 
     Returns:
-        float32 array (m, 2, len(rows), 10), of the m members that were asked about each row in the order of the plan,
-        and int array (m, len(rows)), these members' numbers in the plan.
+        float32 array (m, 2, len(rows), 10), of the m members that predict each row in the order of the plan, and int
+        array (m, len(rows)), these members' numbers in the plan.
     """
     place = np.searchsorted(rows, np.concatenate([member.val_rows for member in members]))
-    said = np.empty((np.bincount(place).max(), 2, len(rows), 10), np.float32)
-    spoke = np.empty((len(said), len(rows)), int)
-    turn = np.zeros(len(rows), int)  # of each row, how many have spoken
+    probs = np.empty((np.bincount(place).max(), 2, len(rows), 10), np.float32)
+    member_of_row = np.empty((len(probs), len(rows)), int)
+    filled = np.zeros(len(rows), int)  # of each row, how many members' predictions are there
     for number, (member, result) in enumerate(zip(members, results, strict=True)):
-        asked = np.searchsorted(rows, member.val_rows)
-        said[turn[asked], :, asked] = result.val_probs.swapaxes(0, 1)
-        spoke[turn[asked], asked] = number
-        turn[asked] += 1
-    return said, spoke
+        own = np.searchsorted(rows, member.val_rows)
+        probs[filled[own], :, own] = result.val_probs.swapaxes(0, 1)
+        member_of_row[filled[own], own] = number
+        filled[own] += 1
+    return probs, member_of_row
 
 
 def _refusal(received: str, following: str) -> CompetitionError:

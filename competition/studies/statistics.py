@@ -1,10 +1,10 @@
-"""Pure functions of what two settings' members say of the same rows: which is better, by how much, how sure.
+"""Pure functions of two settings' predictions of the same rows: which is better, by how much, how sure.
 
-Throughout, `labels` is an int64 array (n,) and `said` a float array (members, n, 10): for each row as many members as
-were asked about it. The rows are what a statement is about, so everything is first averaged over members within a row
-and only then compared, row by row: that members judge the same row, and that its neighbours in the average do, makes
-them no independent witnesses. Chance in training is in what rows differ by, as far as its errors fall on other rows
-each time (Jordan 2023, https://arxiv.org/abs/2304.01910). How far they do is measured: `scatter`.
+Throughout, `labels` is an int64 array (n,) and `probs` a float array (members, n, 10): for each row the members that
+predict it. A statement is about rows, so everything is first averaged over members within a row and only then compared,
+row by row: predictions of the same row by several members are not independent. Chance in training is part of how rows
+differ, as far as it makes errors in different rows each time (Jordan 2023, https://arxiv.org/abs/2304.01910). How far
+it does is measured: `scatter`.
 """
 
 import math
@@ -51,11 +51,15 @@ class Difference:
 
 
 def sizes(members: int) -> list[int]:
-    """Of how many members averages are judged: 1, 2, 4, … and all."""
+    """The sizes of averages that are compared: 1, 2, 4, … and all.
+
+    >>> sizes(6)
+    [1, 2, 4, 6]
+    """
     return sorted({2**power for power in range(members.bit_length())} | {members})
 
 
-def measured(labels, said) -> dict[tuple[str, int, str], np.ndarray]:
+def measured(labels, probs) -> dict[tuple[str, int, str], np.ndarray]:
     """Errors, log-loss and Brier score of each row, by single members and by averages of them.
 
     Log-loss and Brier score are of probabilities that one temperature has calibrated, or a setting that only makes
@@ -63,16 +67,16 @@ def measured(labels, said) -> dict[tuple[str, int, str], np.ndarray]:
     https://arxiv.org/abs/1706.04599). It is fitted on the other half of the rows than it is used on.
 
     Args:
-        said: float32 array (members, 2, n, 10); see VARIANTS.
+        probs: float32 array (members, 2, n, 10); see VARIANTS.
 
     Returns:
         For each (variant, members averaged, measure) a float array (k, n) of all k cyclic choices of members.
     """
     halves = [rows for _, rows in repeated_folds(labels, 2, 1, seed=0)]
     result = {}
-    for size in sizes(len(said)):
+    for size in sizes(len(probs)):
         for number, variant in enumerate(VARIANTS):
-            p = averages(said[:, number], size)
+            p = averages(probs[:, number], size)
             result[variant, size, "errors"] = (p.argmax(axis=2) != labels).astype(float)
             p = calibrated(labels, p, halves)
             result[variant, size, "log_loss"] = log_losses(labels, p)
@@ -83,20 +87,20 @@ def measured(labels, said) -> dict[tuple[str, int, str], np.ndarray]:
 def compared(base: dict, changed: dict) -> dict[tuple[str, int, str], Difference]:
     """The paired difference of two settings in everything that `measured` gives for both, by the scatter of rows alone.
 
-    For errors, one row more than seen counts as read differently: settings that read every row alike are not known to
-    do so for ever.
+    For errors, one row more than observed counts as classified differently: settings that agree on every row here may
+    not do so elsewhere.
     """
     return {key: _paired(base[key].mean(axis=0), changed[key].mean(axis=0), key[2]) for key in base if key in changed}
 
 
-def scatter(spoke, base: dict, changed: dict) -> dict[tuple[str, str], float]:
+def scatter(member_of_row, base: dict, changed: dict) -> dict[tuple[str, str], float]:
     """How unlike the differences of pairs of members are, one of each setting and of the same rows: their χ².
 
-    A training that goes well reads all its rows better, which the scatter of rows does not show. The differences of the
-    pairs do: about their mean they scatter as the intervals by rows say, or more.
+    A training that goes well classifies all its rows better, which the scatter of rows does not show. The differences
+    of the pairs do: about their mean they scatter as the intervals by rows say, or more.
 
     Args:
-        spoke: the number of the member that each of `said` comes from, int array (members, n).
+        member_of_row: the number of the member that each of `probs` comes from, int array (members, n).
         base, changed: as `measured` gives them.
 
     Returns:
@@ -106,7 +110,10 @@ def scatter(spoke, base: dict, changed: dict) -> dict[tuple[str, str], float]:
     for variant, size, measure in base:
         if size == 1:
             one, other = base[variant, 1, measure], changed[variant, 1, measure]
-            pairs = [_paired(one[spoke == k], other[spoke == k], measure) for k in range(spoke.max() + 1)]
+            pairs = [
+                _paired(one[member_of_row == k], other[member_of_row == k], measure)
+                for k in range(member_of_row.max() + 1)
+            ]
             weights = np.array([(Z95 / max(pair.half, 1e-12)) ** 2 for pair in pairs])
             differences = np.array([pair.difference for pair in pairs])
             mean = np.average(differences, weights=weights)
@@ -115,12 +122,12 @@ def scatter(spoke, base: dict, changed: dict) -> dict[tuple[str, str], float]:
 
 
 def widened(found: list[dict], scatters: list[dict], freedom: int) -> tuple[list[dict], list[dict]]:
-    """A study's differences with intervals as wide as its pairs of members ask for.
+    """A study's differences, their intervals widened by how much its pairs of members scatter.
 
     All pairs of a study are pooled, the base trained again among them, or they would be too few; of three pairs a
     change it is still a rough figure. All intervals of a measure are widened alike (Birge, The calculation of errors by
     the method of least squares, 1932), those of averages as well, and none is narrowed. A change whose pairs scatter
-    far more than those of the others (an F test at 1e-4), as where one member learned and another did not, widens its
+    far more than those of the others (an F test at 1e-4), as where one member failed to learn, widens its
     own intervals alone.
 
     Args:
@@ -134,20 +141,20 @@ def widened(found: list[dict], scatters: list[dict], freedom: int) -> tuple[list
     for key in scatters[0]:
         excess = np.array([each[key] for each in scatters]) / max(1, freedom)  # 1 where rows explain the scatter
         others = [np.delete(excess, i) for i in range(len(excess))]
-        rest = np.array([max(1, np.median(some)) if len(some) else 1 for some in others])  # of which one may be apart
-        apart = excess > rest * f.isf(1e-4, max(1, freedom), max(1, freedom * (len(excess) - 1)))
+        usual = np.array([max(1, np.median(rest)) if len(rest) else 1 for rest in others])  # median: one may be apart
+        apart = excess > usual * f.isf(1e-4, max(1, freedom), max(1, freedom * (len(excess) - 1)))
         common = excess[~apart].mean()
-        for its, own, alone in zip(factors, excess, apart, strict=True):
-            its[key] = math.sqrt(max(1.0, own if alone else common))
+        for factor, own, alone in zip(factors, excess, apart, strict=True):
+            factor[key] = math.sqrt(max(1.0, own if alone else common))
     wider = [
-        {key: replace(difference, half=difference.half * its[key[0], key[2]]) for key, difference in each.items()}
-        for each, its in zip(found, factors, strict=True)
+        {key: replace(difference, half=difference.half * factor[key[0], key[2]]) for key, difference in each.items()}
+        for each, factor in zip(found, factors, strict=True)
     ]
     return wider, factors
 
 
 def verdict(differences: dict, looks: int) -> str:
-    """A study's answer in words, from errors and log-loss by views at the largest average.
+    """A study's verdict, from errors and log-loss by TTA at the largest average.
 
     - `contradictory`: the 95 % intervals of both leave out 0, on either side of it.
     - `better` or `worse`: one of both differs so clearly that in a study whose changes all do nothing the chance of any
@@ -173,11 +180,11 @@ def verdict(differences: dict, looks: int) -> str:
     return f"not significant, ±{errors.percent[1]:.0f} %"
 
 
-def averages(said, size: int) -> np.ndarray:
+def averages(probs, size: int) -> np.ndarray:
     """All cyclic choices of so many members, each averaged: float array (members, n, 10), or (1, n, 10) of all."""
-    members = len(said)
+    members = len(probs)
     choices = [[(start + i) % members for i in range(size)] for start in range(members if size < members else 1)]
-    return np.stack([said[choice].mean(axis=0, dtype=np.float64) for choice in choices])
+    return np.stack([probs[choice].mean(axis=0, dtype=np.float64) for choice in choices])
 
 
 def calibrated(labels, probabilities, parts) -> np.ndarray:

@@ -1,9 +1,9 @@
 """Does a change help? Settings trained on the same rows from the same seeds → a table of differences with intervals.
 
-Reversed folds: the rows are cut in three, one third teaches a member and the other two judge it. So each row is read by
-two members a seed, three members read twice as many rows as there are for the training cost of one, and their errors,
-which are what a comparison counts, are many. Their average is an ensemble of two; more seeds make larger ones. Judge at
-the largest: what single nets gain, their average may have already.
+Reversed folds: the rows are cut in three; a member fits one third and predicts the other two. So each row is predicted
+by two members a seed, three members predict twice as many rows as there are for the training cost of one, and their
+errors, which are what a comparison counts, are many. Their average is an ensemble of two; more seeds make larger ones.
+Compare at the largest: what single nets gain, their average may have already.
 
 What they do not show: a member that learns from a third of the rows is overtaken by what saves it from too few rows. So
 they favour regularization (smoothing, dropout, stronger distortion) and small nets; and two members that share no row
@@ -29,7 +29,16 @@ from competition.runs.folders import Folders
 from competition.runs.version import git_commit
 from competition.studies.members import train_plans
 from competition.studies.page import make_study_page
-from competition.studies.settings import BASE, NULL, THIRDS, plan, read_settings, said_of, table_path, words_of
+from competition.studies.settings import (
+    BASE,
+    NULL,
+    THIRDS,
+    plan,
+    read_settings,
+    stack_predictions,
+    table_path,
+    words_of,
+)
 from competition.studies.statistics import (
     MEASURES,
     TITLES,
@@ -60,7 +69,7 @@ def run_study(
     jobs: int | None = None,
     scheduler: str | None = None,
 ) -> Path:
-    """Tell which changes of a base are better, and what the comparison could not have seen; see the module's docstring.
+    """Tell which changes of a base are significantly better; see the module's docstring.
 
     Args:
         base, changes: see `read_settings`; a base without a recipe starts from the one that suits the data.
@@ -72,7 +81,7 @@ def run_study(
         The table, beside which the page lies.
 
     Raises:
-        CompetitionError: the data or the settings cannot be used, another study is at work, or the base does not learn.
+        CompetitionError: the data or the settings cannot be used, another study trains, or the base does not learn.
     """
     engine = choose_engine(jobs, scheduler)
     fetch_missing(folders, source)
@@ -80,7 +89,7 @@ def run_study(
     settings = read_settings(choose_config(None, dataset.source, {}), base, changes, seeds)
     table = table_path(folders, name, base or settings[BASE].recipe, changes, full)
     members = (len(settings) + 1) * seeds * settings[BASE].repeats * (settings[BASE].folds if full else THIRDS)
-    setup = engine.allocate(choose_setup(threads=1), members)  # threads change bytes: what is kept stays comparable
+    setup = engine.allocate(choose_setup(threads=1), members)  # threads change results: what is kept stays comparable
     count = f"{len(settings) - 1} change{'s' * (len(settings) > 2)}"
     print(f"{count} of {words_of(settings[BASE])}, {setup.describe()},\n{engine.describe()}.")
     lines = conduct(folders, setup, engine, dataset, settings, seeds, full)
@@ -113,7 +122,7 @@ def conduct(
         have it, see `statistics.widened`; seconds are those of a member's training.
 
     Raises:
-        CompetitionError: another study is at work in this folder, or the base does not learn.
+        CompetitionError: another study trains in this folder, or the base does not learn.
     """
     train = dataset.train
     rows = np.setdiff1d(np.arange(len(train)), kept_out(train))
@@ -130,21 +139,21 @@ def conduct(
     results = train_plans(plans, folders.studies / "members", setup, dataset, engine)
     base, found, scatters, facts = None, {}, [], {}
     for name, members in plans.items():
-        its = [results[member.name] for member in members]
-        failed = [result for result in its if isinstance(result, CompetitionError)]
+        own_results = [results[member.name] for member in members]
+        failed = [result for result in own_results if isinstance(result, CompetitionError)]
         if failed and name in (BASE, NULL):
             raise failed[0]
         if failed:
             print(f"{name}: {failed[0]}")
             continue
-        said, spoke = said_of(members, its, rows)
-        measures = measured(train.labels[rows], said)
+        probs, member_of_row = stack_predictions(members, own_results, rows)
+        measures = measured(train.labels[rows], probs)
         if name == BASE:
             base = measures
             continue
         found[name] = compared(base, measures)
-        scatters.append(scatter(spoke, base, measures))
-        facts[name] = [result.facts for result in its]
+        scatters.append(scatter(member_of_row, base, measures))
+        facts[name] = [result.facts for result in own_results]
     differences, factors = widened(list(found.values()), scatters, freedom=len(plans[BASE]) - 1)
     found, factors = (dict(zip(found, values, strict=True)) for values in (differences, factors))
     lines = []
@@ -157,8 +166,8 @@ def conduct(
         same_here = same | {
             "setting": name,
             "verdict": verdict(found[name], looks=2 * (len(plans) - 2)),
-            "seconds": round(float(np.mean([its["training_seconds"] for its in facts[name]])), 1),
-            "hardware": ", ".join(sorted({its["hardware"] for its in facts[name]})),
+            "seconds": round(float(np.mean([record["training_seconds"] for record in facts[name]])), 1),
+            "hardware": ", ".join(sorted({record["hardware"] for record in facts[name]})),
         }
         for (variant, size, measure), difference in found[name].items():
             numbers = _numbers(variant, size, measure, difference, len(rows))
@@ -167,21 +176,21 @@ def conduct(
 
 
 def summary(lines: list[dict]) -> str:
-    """The deciding lines, by views at the largest average, as a table of at most 100 columns."""
-    first, learned = lines[0], [line for line in lines if line["verdict"] != NOT_TRAINED]
-    largest = max(line["members"] for line in learned)
-    by = {(line["setting"], line["members"], line["measure"]): line for line in learned if line["variant"] == "tta"}
+    """The deciding lines, by TTA at the largest average, as a table of at most 100 columns."""
+    first, trained = lines[0], [line for line in lines if line["verdict"] != NOT_TRAINED]
+    largest = max(line["members"] for line in trained)
+    by = {(line["setting"], line["members"], line["measure"]): line for line in trained if line["variant"] == "tta"}
     columns = [(1, "errors"), *((largest, measure) for measure in MEASURES)]
     width = min(24, max(len(line["setting"]) for line in lines))
     readers = "1 member" if largest == 1 else f"{largest} members"
     text = [
         "",
-        f"Base {first['base']}: {first['rows']:,} rows in {first['split']}, each read by {readers}.",
+        f"Base {first['base']}: {first['rows']:,} rows in {first['split']}, each predicted by {readers}.",
         "Errors of the base: " + ", ".join(
             f"{by[NULL, size, 'errors']['of_base']:.1f} by {'single nets' if size == 1 else f'averages of {size}'}"
             for size in sorted({size for _, size, _ in by})
         ),
-        "Below: difference in % of the base, ± half of its 95 % interval, by views; less is better.",
+        "Below: difference in % of the base, ± half of its 95 % interval, by TTA; less is better.",
         "Wider than by rows alone, as members scatter: "
         + ", ".join(
             f"{min(line['widened'] for line in by.values() if line['measure'] == measure):.2f}× ({TITLES[measure]})"
@@ -195,9 +204,9 @@ def summary(lines: list[dict]) -> str:
     for setting in dict.fromkeys(line["setting"] for line in lines):
         cells = [by.get((setting, *column)) for column in columns]
         numbers = [f"{cell['percent']:+.1f} ± {cell['percent_half']:.1f}" if cell else "–" for cell in cells]
-        said = next(line["verdict"] for line in lines if line["setting"] == setting)
+        verdict = next(line["verdict"] for line in lines if line["setting"] == setting)
         name = setting if len(setting) <= width else setting[: width - 1] + "…"
-        text.append(f"{name:{width}}" + "".join(f"{number:>13}" for number in numbers) + f"  {said}")
+        text.append(f"{name:{width}}" + "".join(f"{number:>13}" for number in numbers) + f"  {verdict}")
     return "\n".join(text)
 
 

@@ -20,7 +20,7 @@ from competition.runs import files
 from competition.runs.checkpoint import MemberResult
 from competition.runs.folders import KEPT_OUT, ROOT, Folders
 from competition.studies import members
-from competition.studies.settings import BASE, NULL, plan, read_settings, said_of, table_path, words_of
+from competition.studies.settings import BASE, NULL, plan, read_settings, stack_predictions, table_path, words_of
 from competition.studies.study import NOT_TRAINED, conduct, summary
 from tests.ensemble.planted import row_facts, said
 
@@ -199,7 +199,7 @@ def test_what_members_say_is_found_by_row(few):
         MemberResult(np.tile(member.val_rows[:, None] + number / 10, (2, 1, 10)), None, [], [], {})
         for number, member in enumerate(members)
     ]
-    found, spoke = said_of(members, results, rows)
+    found, spoke = stack_predictions(members, results, rows)
     assert found.shape == (4, 2, len(rows), 10)
     assert (found.astype(int) == rows[:, None]).all()
     tenths = np.round(10 * (found[:, 0, :, 0] - rows)).astype(int)
