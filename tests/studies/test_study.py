@@ -111,7 +111,7 @@ def test_a_recipe_stands_before_its_settings_and_leaves_the_protocol_to_the_base
     ("base", "changes", "said"),
     [
         ("fast", "", "Received: none. Next: CHANGES="),
-        ("fast", "smoothing=0.1", "Received: smoothing=0.1, which is none."),
+        ("fast", "smoothing=0.1", "Received: smoothing=0.1, which is unknown."),
         ("slow", "epochs=3", "Received: slow, which is none."),
         ("fast", "epochs=3,fast", "epochs is of type int. Received: '3,fast'."),
         ("fast", "epochs=many", "epochs is of type int. Received: 'many'."),
