@@ -17,11 +17,8 @@ ROOMS = ("studies", "kaggle", "report", "ensemble", "execution", "network", "dat
 FLOORS = ("studies", "pipeline", *ROOMS[1:])  # above them what starts commands
 # These load Keras, or what they import does; inside the network's room, three do not.
 HEAVY = {f"competition.ensemble.{name}" for name in ("members", "manifest", "predict", "blend")}
-HEAVY |= {f"competition.execution.{name}" for name in ("engines", "cluster")}
-HEAVY |= {
-    f"competition.studies.{name}" for name in ("study", "members", "coverage", "coverage_recombined", "coverage_whole")
-}
-HEAVY |= {"competition.studies.baselines", "competition.pipeline"}
+HEAVY |= {"competition.execution.engines", "competition.execution.cluster", "competition.pipeline"}
+HEAVY_ROOMS = ("competition.network.", "competition.studies.")
 LIGHT = {f"competition.network.{name}" for name in ("member", "augmentation", "calibration")}
 
 
@@ -135,7 +132,7 @@ def test_only_the_network_computes_with_keras_and_takes_it_from_device():
 
 def test_what_is_light_loads_no_keras():
     """Every module but those of network/ and what stands on them, imported all together."""
-    light = sorted(m for m in MODULES if m in LIGHT or not (m in HEAVY or m.startswith("competition.network.")))
+    light = sorted(m for m in MODULES if m in LIGHT or not (m in HEAVY or m.startswith(HEAVY_ROOMS)))
     script = f"import importlib, sys\nfor m in {light}: importlib.import_module(m)\n"
     script += "print('HEAVY', sorted({'tensorflow', 'keras'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, check=True)
