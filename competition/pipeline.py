@@ -150,7 +150,7 @@ def illustrate(folders: Folders, run: Run, dataset: Dataset, save_h5: bool = Fal
         return make_report(folders, run, dataset)
 
     def export_model():
-        from competition.ensemble.predict import export_model
+        from competition.ensemble.export import export_model
 
         return "  ".join(str(export_model(run, suffix)) for suffix in (".keras", *[".h5"] * save_h5))
 

@@ -9,15 +9,14 @@ import numpy as np
 from competition.data.dataset import load_dataset_of
 from competition.data.digits import read_digits
 from competition.data.pictures import read_picture
+from competition.ensemble.export import load_model, probabilities_of_file
 from competition.ensemble.folds import member_settings, members_of, submitted_members
 from competition.ensemble.neighbours import RARE, Neighbours
 from competition.ensemble.scoring import rows_predicted
-from competition.errors import CompetitionError, one_line
+from competition.errors import CompetitionError
 from competition.network.augmentation import tta_transforms
-from competition.network.device import PRECISIONS, Setup, choose_setup, prepare
-from competition.network.models import StackedNetworks, build_model
-from competition.network.saved_model import read_model, write_model
-from competition.network.training import predict_probabilities
+from competition.network.device import PRECISIONS, choose_setup, prepare
+from competition.network.models import StackedNetworks
 from competition.runs.folders import Folders
 from competition.runs.run import Run, find_run
 
@@ -141,51 +140,6 @@ def _ask(network: StackedNetworks, views: list, images) -> np.ndarray:
     return np.concatenate(said).swapaxes(0, 1)
 
 
-def probabilities_of_file(path: Path, images) -> np.ndarray:
-    """What a saved model says, as float32 array (n, 10); `saved_model` tells which files it reads.
-
-    Raises:
-        CompetitionError: it is none of this package's networks.
-    """
-    prepare(Setup("float32", False, 0), seed=0)
-    return predict_probabilities(read_model(path), images)[0]
-
-
-def load_model(run: Run, name: str):
-    """A member as it was when its training ended; a keras.Model with logits as output.
-
-    Raises:
-        CompetitionError: it is missing or damaged, or was built by another version of the package.
-    """
-    result = run.load_member(name)
-    model = build_model(member_settings(run.config)[name])
-    try:
-        model.set_weights(result.weights)
-    except ValueError as error:
-        raise CompetitionError(
-            f"{run.path} must hold the member {name} of this version. Received: {one_line(error, 120)}. "
-            "Next: `make train NEW=1`."
-        ) from None
-    return model
-
-
-def export_model(run: Run, suffix: str = ".keras") -> Path:
-    """Write model.keras: the member that was best on its own early-stopping slice, as an ordinary Keras model.
-
-    It takes (n, 28, 28, 1) pixels 0…255 and gives (n, 10) probabilities, computes in float32 and loads with
-    `keras.models.load_model` where this package is not installed.
-
-    Args:
-        suffix: `.keras`, or `.h5` for the legacy format.
-
-    Returns:
-        The file.
-    """
-    prepare(Setup("float32", False, 1), seed=0)  # one thread, as members: all of them change the process
-    best = max(submitted_members(run.config, members_of(run)), key=lambda name: _slice_score(run, name))
-    return write_model(load_model(run, best), run.path / f"model{suffix}")
-
-
 def unlike_training(folders: Folders, run: Run, images) -> np.ndarray:
     """Which images are farther from every training digit than all but RARE of the test digits are.
 
@@ -207,10 +161,3 @@ def doubt_limit(run: Run) -> float:
     """The probability that all but RARE of the out-of-fold labels exceeded."""
     out_of_fold = run.probabilities()[0][run.config.submitted]
     return float(np.quantile(out_of_fold[rows_predicted(out_of_fold)].max(axis=1), RARE))
-
-
-def _slice_score(run: Run, name: str) -> tuple[float, float]:
-    """Accuracy, then loss, on the slice that stopped the member, at the epoch whose weights were kept."""
-    result = run.load_member(name)
-    kept = result.history[result.facts["kept_epoch"] - 1]
-    return float(kept["val_accuracy"]), -float(kept["val_loss"])

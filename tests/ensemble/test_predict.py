@@ -12,8 +12,9 @@ import pytest
 from competition import __main__, pipeline
 from competition.data.dataset import load_dataset, load_dataset_of
 from competition.ensemble import predict
+from competition.ensemble.export import export_model, load_model
 from competition.ensemble.folds import member_settings
-from competition.ensemble.predict import doubt_limit, export_model, load_model, probabilities_of, unlike_training
+from competition.ensemble.predict import doubt_limit, probabilities_of, unlike_training
 from competition.ensemble.scoring import rows_predicted
 from competition.errors import CompetitionError
 from competition.network.device import Setup, choose_setup
