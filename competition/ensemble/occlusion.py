@@ -15,11 +15,15 @@ class Occlusion:
     """What a network predicts of one image with a patch made blank.
 
     Attributes:
-        drops: float32 array (13, 13), by how much the probability of the image's predicted digit falls where the
-            patch at that place is blank; below 0 where it rises, 0 where the patch holds no ink.
+        label: the digit predicted of the image as it is.
+        probability: of that digit.
+        drops: float32 array (13, 13), by how much that probability falls where the patch at that place is blank;
+            below 0 where it rises, 0 where the patch holds no ink.
         labels: int64 array (13, 13), the digit predicted then.
     """
 
+    label: int
+    probability: float
     drops: np.ndarray
     labels: np.ndarray
 
@@ -55,8 +59,9 @@ def occlusions(images, predict) -> list[Occlusion]:
     whole, parts = probs[: len(images)], probs[len(images) :].reshape(len(images), SIDE, SIDE, 10)
     maps = []
     for image, image_probs, part_probs in zip(images, whole, parts, strict=True):
-        label = image_probs.argmax()
+        label = int(image_probs.argmax())
         blank = (occluded(image) == image).all(axis=(1, 2, 3)).reshape(SIDE, SIDE)  # no ink: no change, but rounding
         drops = np.where(blank, 0, image_probs[label] - part_probs[..., label]).astype(np.float32)
-        maps.append(Occlusion(drops, np.where(blank, label, part_probs.argmax(axis=-1))))
+        labels = np.where(blank, label, part_probs.argmax(axis=-1))
+        maps.append(Occlusion(label, float(image_probs[label]), drops, labels))
     return maps

@@ -121,13 +121,22 @@ def _asked(run: Run) -> list[tuple[Run, list[str]]]:
 
 def _side_by_side(run: Run, names: list[str]) -> tuple[StackedNetworks, list]:
     """Those members of one run, as one network, and the views that they are asked about."""
+    prepare_for(run)
+    return StackedNetworks([load_model(run, name) for name in names]), tta_transforms(run.config) or [np.asarray]
+
+
+def prepare_for(run: Run) -> None:
+    """Make this process compute as the run's members did.
+
+    Raises:
+        CompetitionError: the run names no precision.
+    """
     precision = run.manifest["identity"]["precision"]
     if precision not in PRECISIONS:
         raise CompetitionError(
             f"{run.path}/manifest.json must name a precision. Received: {precision}. Next: `make train NEW=1`."
         )
     prepare(choose_setup(precision), seed=0)
-    return StackedNetworks([load_model(run, name) for name in names]), tta_transforms(run.config) or [np.asarray]
 
 
 def _ask(network: StackedNetworks, views: list, images) -> np.ndarray:

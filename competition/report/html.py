@@ -8,9 +8,10 @@ import jinja2
 import numpy as np
 
 from competition.data.digits import Digits
+from competition.report import units
 from competition.runs.folders import PACKAGE
 
-LARGEST_GALLERY = 3000  # misread digits on a page at most, so that it stays under 5 MB even for a hopeless run
+LARGEST_GALLERY = 1500  # errors on a page at most, so that it stays under 3 MB even for a hopeless run
 
 
 def render(template: str, templates: Path = PACKAGE / "report" / "templates", **values) -> str:
@@ -22,33 +23,35 @@ def render(template: str, templates: Path = PACKAGE / "report" / "templates", **
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    environment.filters["percent"] = lambda value, digits=3: f"{100 * value:.{digits}f} %"
+    environment.filters |= units.FILTERS
     return environment.get_template(template).render(values)
 
 
 def png(image) -> bytes:
-    """A uint8 array (height, width) or (height, width, 1) as a grey PNG file."""
+    """A uint8 array (height, width) or (height, width, 1), grey, or (height, width, 4), BGRA, as a PNG file."""
     return cv2.imencode(".png", np.ascontiguousarray(image))[1].tobytes()
 
 
 def worst_first(probabilities, rows) -> np.ndarray:
-    """Rows in falling order of the probability of what they were read as."""
+    """Rows in falling order of the probability of their predicted digit."""
     return rows[np.argsort(-probabilities[rows].max(axis=1), kind="stable")]
 
 
-def gallery(digits: Digits, rows, probabilities, chosen) -> list[dict]:
+def gallery(digits: Digits, rows, probabilities, chosen, suspected=()) -> list[dict]:
     """What the page shows of some training rows; row numbers count from 1 like the file's own.
 
     Args:
         rows: int array (n,) of the training rows that the probabilities, (n, 10), are of.
         chosen: which of those to show.
+        suspected: which of those have suspected labels.
     """
     return [
         {
             "row": int(rows[i]) + 1,
             "label": int(digits.labels[rows[i]]),
-            "read": int(probabilities[i].argmax()),
+            "predicted": int(probabilities[i].argmax()),
             "probability": float(probabilities[i].max()),
+            "suspected": bool(np.isin(i, suspected)),
             "png": inline(digits.images[rows[i]]),
         }
         for i in chosen
