@@ -21,8 +21,12 @@ from competition.runs import files
 from competition.runs.run import Run
 
 
-def errors_of(dataset: Dataset, rows, probabilities) -> dict:
-    """The confusion matrix and the digits behind its cells: all errors, and five of each diagonal cell."""
+def errors_of(dataset: Dataset, rows, probabilities, suspected=()) -> dict:
+    """The confusion matrix and the digits behind its cells: all errors, and five of each diagonal cell.
+
+    Args:
+        suspected: indices into `rows`, of those whose labels are suspected to be wrong.
+    """
     labels, predicted = dataset.train.labels[rows], probabilities.argmax(1)
     counts = confusion_matrix(labels, predicted, labels=range(10))
     off = np.where(np.eye(10, dtype=bool), 0, counts)
@@ -43,27 +47,26 @@ def errors_of(dataset: Dataset, rows, probabilities) -> dict:
         "worst_share": float((off / np.maximum(1, counts.sum(axis=1, keepdims=True))).max()) or 1.0,
         "limit": None if off.max() <= limit else int(limit),
         "confusions": [(int(i), int(j), int(off[i, j])) for i, j in order[:10] if off[i, j]],
-        "errors": gallery(dataset.train, rows, probabilities, kept),
-        "right": gallery(dataset.train, rows, probabilities, np.concatenate(right)),
+        "errors": gallery(dataset.train, rows, probabilities, kept, suspected),
+        "right": gallery(dataset.train, rows, probabilities, np.concatenate(right), suspected),
     }
 
 
 def per_class(labels, probabilities) -> dict:
-    """Precision, recall, F1, support and accuracy of each digit, and the means of the first three."""
+    """Precision, recall, F1 and support of each digit, and the means of the first three."""
     predicted = probabilities.argmax(1)
 
     def measure(average):
         return precision_recall_fscore_support(labels, predicted, labels=range(10), average=average, zero_division=0)
 
-    accuracies = [np.mean((labels == digit) == (predicted == digit)) for digit in range(10)]
     return {
-        "classes": [tuple(map(float, row)) for row in zip(*measure(None), accuracies, strict=True)],
+        "classes": [tuple(map(float, row)) for row in zip(*measure(None), strict=True)],
         "class_means": [(name, *map(float, measure(name)[:3])) for name in ("macro", "weighted")],
     }
 
 
 def errors_kept_out(dataset: Dataset, rows, probabilities) -> list[tuple[int, int]] | None:
-    """Errors and rows: of those that no study saw, and of the others; None for other data than the competition's."""
+    """Errors and rows: of the rows that no study saw, and of the others; None for other data than the competition's."""
     if dataset.train.source != REAL:
         return None
     wrong = dataset.train.labels[rows] != probabilities.argmax(1)
@@ -72,7 +75,11 @@ def errors_kept_out(dataset: Dataset, rows, probabilities) -> list[tuple[int, in
 
 
 def suspected_labels(run: Run, dataset: Dataset, rows, probabilities) -> dict | None:
-    """Labels that cleanlab suspects, worst first, also written as CSV; None without cleanlab or a second class."""
+    """Labels that cleanlab suspects, worst first, also written as CSV; None without cleanlab or a second class.
+
+    Returns:
+        `found`, their indices into `rows`; their count, digits to show, and the score of the other rows.
+    """
     labels = np.asarray(dataset.train.labels[rows])
     if importlib.util.find_spec("cleanlab") is None or len(set(labels)) < 2:
         return None
@@ -85,6 +92,7 @@ def suspected_labels(run: Run, dataset: Dataset, rows, probabilities) -> dict | 
     lines = [f"{rows[i] + 1},{labels[i]},{probabilities[i].argmax()},{probabilities[i, labels[i]]:.6f}" for i in found]
     files.write(run.path / "suspected_labels.csv", "\n".join(["row,label,suggested,label_probability", *lines, ""]))
     return {
+        "found": set(found.tolist()),
         "count": len(found),
         "pictures": gallery(dataset.train, rows, probabilities, found[:60]),
         "accuracy_without": scoring.accuracy(labels[kept], probabilities[kept]),
@@ -96,7 +104,7 @@ def growth_of(config: Config, labels, probabilities, members: list[Member], resu
     """The points of the growth figure, measured and predicted: of each the members averaged, and the accuracies.
 
     Args:
-        rounds: the repeats whose members were all trained, by which all rows were judged.
+        rounds: the repeats whose members were all trained, so that they validated all rows.
     """
     if rounds:
         repeats = {repeat: np.zeros((len(labels), 10), np.float32) for repeat in rounds}
@@ -104,7 +112,7 @@ def growth_of(config: Config, labels, probabilities, members: list[Member], resu
             if (repeat := member.name.split("-")[0]) in rounds:
                 repeats[repeat][member.val_rows] = result.val_probs[config.submitted]
         measured = scoring.growth(labels, list(repeats.values()))
-    else:  # no row was asked about by every random split
+    else:  # no repeat validated all rows
         measured = [{"members": 1, "accuracy": np.mean([result.facts["accuracy"] for result in results])}]
     groups = exchangeable_groups(config, members, test_members)
     predicted = scoring.predict_growth(labels, probabilities, groups)
@@ -114,31 +122,35 @@ def growth_of(config: Config, labels, probabilities, members: list[Member], resu
 
 
 def per_member(members: list[Member], results, test_members) -> list[dict]:
-    """Each member's score, and how often it says what each of the others says of the test rows."""
-    said = test_members.argmax(axis=2)
-    agreement = (said[:, None] == said[None]).mean(axis=2)
-    others = (agreement.sum(axis=1) - 1) / max(1, len(said) - 1)
+    """Each member's score, and how often its predictions of the test rows are those of the others.
+
+    Args:
+        test_members: float array (members, n_test, 10), their probabilities of the test rows.
+    """
+    labels = test_members.argmax(axis=2)
+    agreement = (labels[:, None] == labels[None]).mean(axis=2)
+    others = (agreement.sum(axis=1) - 1) / max(1, len(labels) - 1)
     whole = test_members.mean(axis=0).argmax(axis=1)
     return [
         {"name": member.name, "network": member.config.architecture, **result.facts,
-         "agreement": float(others[i]), "whole": float((said[i] == whole).mean())}
+         "agreement": float(others[i]), "whole": float((labels[i] == whole).mean())}
         for i, (member, result) in enumerate(zip(members, results, strict=True))
     ]  # fmt: skip
 
 
 def sample_sheets(config: Config, dataset: Dataset) -> dict[str, np.ndarray]:
-    """Samples of each digit, their means, and a digit with twenty of its augmentations."""
+    """Samples of each digit, their means, and a digit with twenty of its augmented images."""
     images, labels = dataset.train.images, dataset.train.labels
     rows = [np.flatnonzero(labels == digit) for digit in range(10)]
     chosen = rows[7][:1] if len(rows[7]) else np.zeros(1, int)
     augment = Augmenter(config, config.seed)
-    views = [images[chosen], *(augment(images[chosen], np.zeros(1, int), epoch) for epoch in range(20))]
+    augmented = [images[chosen], *(augment(images[chosen], np.zeros(1, int), epoch) for epoch in range(20))]
     means = [images[r].mean(axis=0) if len(r) else np.zeros((28, 28, 1)) for r in rows]
     samples = [np.concatenate([images[r[:12]], np.zeros((12 - len(r[:12]), 28, 28, 1), np.uint8)]) for r in rows]
     return {
         "samples": figures.sheet(np.concatenate(samples), 12),
         "means": figures.sheet(np.stack(means).round().astype(np.uint8), 10),
-        "augmentations": figures.sheet(np.concatenate(views), 7),
+        "augmentations": figures.sheet(np.concatenate(augmented), 7),
     }
 
 

@@ -43,7 +43,7 @@ def gallery(digits: Digits, rows, probabilities, chosen, suspected=()) -> list[d
     Args:
         rows: int array (n,) of the training rows that the probabilities, (n, 10), are of.
         chosen: which of those to show.
-        suspected: which of those have suspected labels.
+        suspected: indices likewise, of suspected labels.
     """
     return [
         {
@@ -51,7 +51,7 @@ def gallery(digits: Digits, rows, probabilities, chosen, suspected=()) -> list[d
             "label": int(digits.labels[rows[i]]),
             "predicted": int(probabilities[i].argmax()),
             "probability": float(probabilities[i].max()),
-            "suspected": bool(np.isin(i, suspected)),
+            "suspected": i in suspected,
             "png": inline(digits.images[rows[i]]),
         }
         for i in chosen

@@ -9,6 +9,7 @@ import numpy as np
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
+from competition.config import PLAIN, TTA
 from competition.data.dataset import Dataset
 from competition.data.submission import check_submission
 from competition.ensemble import scoring
@@ -25,7 +26,9 @@ from competition.report.analysis import (
     sample_sheets,
     suspected_labels,
 )
+from competition.report.enlarged import LARGEST, enlarge
 from competition.report.html import inline, png, render
+from competition.report.meaning import meaning
 from competition.runs import files, history
 from competition.runs.folders import Folders
 from competition.runs.run import Run, repeat_command
@@ -55,13 +58,13 @@ def make_report(folders: Folders, run: Run, dataset: Dataset) -> Path:
         raise CompetitionError(f"A report shows how a run was trained. Received: {run.name}, a blend. Next: "
                                f"COMPARE={run.name},{run.manifest['parents'][0]['run']}.")  # fmt: skip
     config = run.config
-    variant = config.submitted
     out_of_fold, test = run.probabilities(len(dataset.train), len(dataset.test))
-    test = test[variant]
-    # Random splits, or a time that ran out, leave rows that no member was asked about: no part of any figure.
+    test = test[config.submitted]
+    # Random splits, or a time that ran out, leave rows that no member validated: no part of any figure.
     rows = scoring.rows_predicted(out_of_fold[0])
     labels, out_of_fold = dataset.train.labels[rows], out_of_fold[:, rows]
-    probabilities = out_of_fold[variant]
+    probabilities = out_of_fold[config.submitted]
+    # Those of the folds; refit members have no validation rows.
     members = [m for m in plan_members(config, dataset.train.labels) if m.name in members_of(run) and len(m.val_rows)]
     results = [run.load_member(member.name) for member in members]
     if any((r.val_probs.shape[1], r.test_probs.shape[1]) != (len(member.val_rows), len(dataset.test))
@@ -70,20 +73,25 @@ def make_report(folders: Folders, run: Run, dataset: Dataset) -> Path:
 
     histories = [_columns(result.history) for result in results]
     kept = [result.facts["kept_epoch"] for result in results]
-    test_members = np.stack([result.test_probs[variant] for result in results])
-    errors = errors_of(dataset, rows, probabilities)
+    test_members = np.stack([result.test_probs[config.submitted] for result in results])
+    suspects = suspected_labels(run, dataset, rows, probabilities)
+    errors = errors_of(dataset, rows, probabilities, suspects["found"] if suspects else ())
+    shown = [*errors["errors"], *(suspects["pictures"] if suspects else ()), *errors["right"]]
+    confident = scoring.most_confident(labels, probabilities, FRACTIONS)
+    row = history.find(folders, run) or {}
+    details, not_enlarged = _details(run, dataset, members, rows, probabilities, shown)
     counts = Counter(member.name.split("-")[0] for member in members)
-    rounds = [repeat for repeat, count in counts.items() if count == config.folds > 1]  # all rows are asked about there
+    rounds = [repeat for repeat, count in counts.items() if count == config.folds > 1]  # they validate all rows
     measured = growth_of(config, labels, probabilities, members, results, rounds, test_members)
     plots = {
         "accuracy": Plot("curves", figures.curves(histories, kept, "accuracy"), "Accuracy per epoch of all members, on "
             "their training batches and on the slice that early stopping watches.", "Training accuracy is measured on "
-            "augmented images, with the weights still moving, so it may lie below that of the slice."),
+            "augmented images, while the weights still change, so it may lie below that of the slice."),
         "loss": Plot("curves", figures.curves(histories, kept, "loss", config.label_smoothing), "Loss per epoch of "
             "all members, training and early-stopping slice, on a logarithmic scale.", "A loss of the slice that "
             "rises while the training loss falls is overfitting; both high is underfitting."
-            + " Drawn is what it is above the entropy of the smoothed labels, which no loss falls below."
-            * (config.label_smoothing > 0)),
+            + (" Drawn is what it is above the entropy of the smoothed labels, which no loss falls below."
+               if config.label_smoothing else "")),
         "confusion": Plot("", figures.confusion_matrix(np.array(errors["counts"])), "", ""),  # the page has a table
         "reliability": Plot("calibration", figures.reliability(scoring.calibration(labels, probabilities)),
             "Reliability diagram: fraction right against mean probability, with intervals and the number of rows in "
@@ -93,19 +101,18 @@ def make_report(folders: Folders, run: Run, dataset: Dataset) -> Path:
             "digit in train.csv and among the predicted test rows.", "Shares that differ by much would point to a "
             "mistake."),
         "ink": Plot("data", figures.ink_shares(dataset.train.images, dataset.test.images), "Histogram of the mean ink "
-            "of a picture, train.csv and test.csv.", "Both files should be drawn alike: the curves should cover each "
+            "of an image, train.csv and test.csv.", "Both files should hold as much ink: the curves should cover each "
             "other."),
         "growth": Plot("ensemble", figures.growth(*measured), "Errors in ten thousand against the number of members "
             "averaged: measured out of fold, and predicted.", "One point is measured: single members." if not rounds
             else f"Measured: each row averaged over the members of 1 to {len(rounds)} repeats." if len(rounds) > 1
-            else "With one repeat only the single point is measured: every row has one member that never saw it."),
+            else "With one repeat only the single point is measured: every row is validated by one member."),
     }  # fmt: skip
     sheets = sample_sheets(config, dataset)
     for name, plot in plots.items():
         files.write(run.path / "figures" / f"{name}.png", figures.to_png(plot.figure))
     for name, image in sheets.items():
         files.write(run.path / "figures" / f"{name}.png", png(image))
-    suspects = suspected_labels(run, dataset, rows, probabilities)
     page = render(
         "run.html.j2",
         run=run,
@@ -113,9 +120,13 @@ def make_report(folders: Folders, run: Run, dataset: Dataset) -> Path:
         scores=run.scores,
         manifest=run.manifest,
         train_rows=len(dataset.train),
+        validated_rows=len(rows),
         rounds=len(rounds),
         seconds=sum(run.manifest.get("seconds", {}).values()),
-        row=history.find(folders, run) or {},
+        row=row,
+        meaning=meaning(run, row, len(rows), errors["confusions"], confident),
+        details=details,
+        not_enlarged=not_enlarged,
         invalid=_invalid(run, dataset),
         plots=[(plot, Markup(figures.to_svg(plot.figure))) for plot in plots.values() if plot.section],
         sheet={name: inline(image) for name, image in sheets.items()},
@@ -123,9 +134,9 @@ def make_report(folders: Folders, run: Run, dataset: Dataset) -> Path:
         kept_out=errors_kept_out(dataset, rows, probabilities),
         suspects=suspects,
         members=per_member(members, results, test_members),
-        views=scoring.paired(labels, out_of_fold[1], out_of_fold[0]) if variant else None,
+        tta=scoring.paired(labels, out_of_fold[TTA], out_of_fold[PLAIN]) if config.submitted else None,
         error=scoring.expected_calibration_error(labels, probabilities),
-        confident=scoring.most_confident(labels, probabilities, FRACTIONS),
+        confident=confident,
         digit_rows=per_digit(dataset, test),
         command=repeat_command(run),
         manifest_text=json.dumps(run.manifest, indent=2),
@@ -145,6 +156,18 @@ def _invalid(run: Run, dataset: Dataset) -> str | None:
     except CompetitionError as error:
         return str(error)
     return None
+
+
+def _details(run: Run, dataset: Dataset, members, rows, probabilities, shown: list[dict]) -> tuple[dict, str]:
+    """What of the shown digits is seen when one is enlarged, and what is said of a digit without that."""
+    wanted = list(dict.fromkeys(picture["row"] - 1 for picture in shown))[:LARGEST]
+    at = np.searchsorted(rows, wanted)
+    try:
+        return enlarge(
+            run, dataset, members, rows[at], probabilities[at]
+        ), f"More is shown of the first {LARGEST} digits."
+    except CompetitionError as error:
+        return {"members": [], "rows": {}}, f"More is shown where the members’ networks can be loaded. {error}"
 
 
 def _columns(history: list[dict]) -> dict[str, np.ndarray]:

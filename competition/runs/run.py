@@ -229,7 +229,7 @@ def named_run(folders: Folders, name: str) -> Run:
 
 
 def repeat_command(run: Run) -> str:
-    """The command line that makes the same run again."""
+    """The command that makes the same run again, as it works in a fresh clone."""
     config, manifest = run.config, run.manifest
     recipe = config.recipe if config.recipe in RECIPES else "fast"
     settings = [
@@ -239,8 +239,8 @@ def repeat_command(run: Run) -> str:
     ]
     source = [f"--source {manifest['source']}"] if manifest["source"] in ("sample", *MNIST) else []
     precision = f"--precision {shlex.quote(manifest['identity']['precision'])}"
-    threads = manifest["identity"].get("threads")  # other bytes on other numbers of them
+    threads = manifest["identity"].get("threads")  # on another number of them the results differ
     threads = [f"--threads {threads}"] if type(threads) is int else []
     kernels = ["TF_ENABLE_ONEDNN_OPTS=0"] if manifest["identity"].get("onednn") is False else []
-    train = "python -m competition train --new"
-    return " ".join([*kernels, train, f"--recipe {recipe}", *settings, *source, precision, *threads])
+    arguments = shlex.quote(" ".join([*settings, *source, precision, *threads]))
+    return " ".join([*kernels, "make train NEW=1", f"RECIPE={recipe}", f"ARGS={arguments}"])

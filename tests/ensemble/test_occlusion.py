@@ -21,7 +21,9 @@ def test_a_map_is_what_the_predicted_digit_loses_where_the_ink_is_gone():
     image = np.zeros((28, 28, 1), np.uint8)
     image[:6, :6] = 255
     first, second = occlusions(np.stack([image, np.zeros_like(image)]), by_ink)
-    assert (first.label, first.probability) == (1, 1) and first.drops[0, 0] == 1 and first.labels[0, 0] == 0  # that patch alone covers what decides
+    assert (
+        (first.label, first.probability) == (1, 1) and first.drops[0, 0] == 1 and first.labels[0, 0] == 0
+    )  # that patch alone covers what decides
     assert first.drops.sum() == 1 and (first.labels != 1).sum() == 1
     # The first 2×2 block is in one patch; its neighbours are in two or four, of which one is that patch.
     assert first.blocks[:2, :2].tolist() == [[1, 0.5], [0.5, 0.25]] and first.blocks.sum() == 2.25
