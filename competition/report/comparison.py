@@ -3,10 +3,13 @@
 from pathlib import Path
 
 import numpy as np
+from markupsafe import Markup
+from sklearn.metrics import confusion_matrix
 
 from competition.data.dataset import Dataset
 from competition.ensemble import scoring
 from competition.errors import CompetitionError
+from competition.report import figures
 from competition.report.html import LARGEST_GALLERY, gallery, render, worst_first
 from competition.runs import files, history
 from competition.runs.folders import Folders
@@ -26,26 +29,44 @@ def make_comparison(folders: Folders, first: Run, second: Run, dataset: Dataset)
     probabilities = [run.probabilities(len(dataset.train), len(dataset.test))[0][run.config.submitted] for run in pair]
     rows = np.intersect1d(*map(scoring.rows_predicted, probabilities))
     if len(rows) < 2:
-        raise CompetitionError("COMPARE takes two runs that were asked about the same rows. Received: "
+        raise CompetitionError("COMPARE takes two runs that validated the same rows. Received: "
                                f"{len(rows)} in common. Next: choose two of the same protocol.")  # fmt: skip
     labels, probabilities = dataset.train.labels[rows], [p[rows] for p in probabilities]
-    wrong = [p.argmax(1) != labels for p in probabilities]
+    predicted = [p.argmax(1) for p in probabilities]
+    wrong = [p != labels for p in predicted]
+    changed = predicted[0] != predicted[1]
     only = [np.flatnonzero(wrong[i] & ~wrong[1 - i]) for i in (0, 1)]
+    differently = np.flatnonzero(wrong[0] & wrong[1] & changed)
     settings = [run.manifest["identity"]["settings"] for run in pair]
+    histories = [run.histories() for run in pair]
+    names = [run.name for run in pair]
+    counts = [confusion_matrix(labels, p, labels=range(10)) for p in predicted]
+
+    def shown(i, chosen):
+        return gallery(
+            dataset.train, rows, probabilities[i], worst_first(probabilities[i], chosen)[: LARGEST_GALLERY // 3]
+        )
+
     page = render(
         "comparison.html.j2",
         runs=pair,
+        reports=[(run.path / "report.html").exists() for run in pair],
         scores=[run.scores for run in pair],
         parts=[history.part_of(run.scores) for run in pair],
         manifests=[run.manifest for run in pair],
         seconds=[sum(run.manifest.get("seconds", {}).values()) for run in pair],
         result=scoring.paired(labels, *probabilities),
         both_wrong=int(np.sum(wrong[0] & wrong[1])),
+        changed=int(changed.sum()),
         rows=len(rows),
         differing=[(key, settings[0].get(key), settings[1].get(key)) for key in {**settings[0], **settings[1]}
                    if settings[0].get(key) != settings[1].get(key)],
-        only=[gallery(dataset.train, rows, p, worst_first(p, chosen)[: LARGEST_GALLERY // 2])
-              for p, chosen in zip(probabilities, only, strict=True)],
+        curves=[Markup(figures.to_svg(figures.overlaid(histories, names, measure))) for measure in ("accuracy", "loss")]
+        if all(histories) else [],
+        difference=(counts[1] - counts[0]).tolist(),
+        only=[shown(i, chosen) for i, chosen in enumerate(only)],
+        differently=list(zip(shown(0, differently), predicted[1][worst_first(probabilities[0], differently)].tolist(),
+                             strict=False)),
     )  # fmt: skip
     path = folders.submissions / f"compare-{first.name}-{second.name}.html"
     files.write(path, page)

@@ -78,7 +78,7 @@ def enlarge(run: Run, dataset: Dataset, members: list[Member], rows, probabiliti
 
 
 def heat_map(occlusion: Occlusion) -> np.ndarray:
-    """A picture to lay over the digit, uint8 (14, 14, 4) in OpenCV's order: the more a patch decides, the less clear."""
+    """A picture to lay over the digit, uint8 (14, 14, 4), BGRA: opaque where the ink decides."""
     drops = occlusion.blocks
     opacity = np.abs(drops) / max(np.abs(drops).max(), 0.05)  # where hardly anything decides the map stays clear
     colors = np.where(drops[..., None] > 0, FOR, AGAINST)
@@ -88,10 +88,11 @@ def heat_map(occlusion: Occlusion) -> np.ndarray:
 def in_words(occlusion: Occlusion, member: str) -> str:
     """The map in a sentence or two."""
     others = occlusion.labels[occlusion.labels != occlusion.label]
-    digits = ", ".join(map(str, np.unique(others)))
-    changes = f"{counted(len(others), 'patch', 'patches')} of 169 would change it, to {digits}" if len(others) else (
-        "no single patch would change it")  # fmt: skip
+    left = probability(occlusion.probability - float(occlusion.drops.max()))
+    digits = " or ".join(map(str, np.unique(others)))
     return (
-        f"{member} predicts {occlusion.label} ({probability(occlusion.probability)}) of the image as it is; made blank, "
-        f"the patch that counts most leaves {probability(occlusion.probability - occlusion.drops.max())}, and {changes}."
-    )
+        f"{member} predicts {occlusion.label} for the image as it is ({probability(occlusion.probability)}), and {left} "
+        "without the 4×4 pixels that matter most. "
+        + (f"{counted(len(others), 'such patch', 'such patches')} of 169 would make it {digits}." if len(others) else
+           "No such patch would change the digit.")
+    )  # fmt: skip

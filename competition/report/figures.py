@@ -27,7 +27,7 @@ STYLE = {
     "svg.hashsalt": "digits",  # the same figure gives the same bytes
     **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), INK),
 }
-TO_SEE = {"accuracy": "Does the accuracy still rise at the end?", "loss": "Does the slice's loss rise again?"}
+QUESTIONS = {"accuracy": "Does the accuracy still rise at the end?", "loss": "Does the loss of the slice rise again?"}
 
 
 def styled(draw):
@@ -86,7 +86,7 @@ def curves(histories, kept, measure: str, label_smoothing: float = 0.0) -> Figur
             can fall; it is subtracted, or near it all curves would look flat.
     """
     least = entropy([1 - 0.9 * label_smoothing, *9 * [label_smoothing / 10]]) if measure == "loss" else 0.0
-    figure, axes = _axes(TO_SEE[measure], "epoch", f"loss − {least:.2f}, the least possible" if least else measure)
+    figure, axes = _axes(QUESTIONS[measure], "epoch", f"loss − {least:.2f}, the least possible" if least else measure)
     top = 0.9999 if measure == "accuracy" else np.inf
     for prefix, color, label in (("", ORANGE, "training (augmented)"), ("val_", BLUE, "early-stopping slice")):
         for i, history in enumerate(histories):
@@ -102,7 +102,7 @@ def curves(histories, kept, measure: str, label_smoothing: float = 0.0) -> Figur
     if measure == "accuracy":
         ticks = np.array([0.2, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999, 0.9995, top])
         axes.set_yscale("logit")
-        _fixed(axes.yaxis, ticks, [*(f"{100 * tick:g} %" for tick in ticks[:-1]), "≥ 99.99 %"])
+        _fixed(axes.yaxis, ticks, [*(f"{tick:g}" for tick in ticks[:-1]), "≥ 0.9999"])
     else:
         axes.set_yscale("log")
         ticks = np.array([m * 10.0**e for e in range(-5, 2) for m in (1, 2, 5)])
@@ -112,9 +112,33 @@ def curves(histories, kept, measure: str, label_smoothing: float = 0.0) -> Figur
 
 
 @styled
+def overlaid(runs, names, measure: str) -> Figure:
+    """The early-stopping slices of two runs, member by member, epoch by epoch.
+
+    Args:
+        runs: of each, its members' histories as `curves` takes them.
+        names: of the runs.
+        measure: `accuracy` or `loss`, which is drawn as the error or as it is.
+    """
+    title = {"accuracy": "Whose errors fall further?", "loss": "Whose loss falls further?"}[measure]
+    figure, axes = _axes(title, "epochs", "error of the slice" if measure == "accuracy" else "loss of the slice")
+    for histories, name, color in zip(runs, names, (BLUE, ORANGE), strict=True):
+        for i, history in enumerate(histories):
+            values = np.asarray(history["val_" + measure])
+            values = np.maximum(1 - values if measure == "accuracy" else values, 1e-4)
+            axes.plot(np.arange(1, len(values) + 1), values, color=color, lw=1.1, alpha=0.75, label=None if i else name)
+    axes.set_yscale("log")
+    ticks = np.array([m * 10.0**e for e in range(-4, 2) for m in (1, 2, 5)])
+    _fixed(axes.yaxis, ticks, [f"{tick:g}" for tick in ticks])
+    axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
+    axes.legend(fontsize=8, loc="upper right")
+    return figure
+
+
+@styled
 def confusion_matrix(counts) -> Figure:
-    """Counts (10, 10) of errors by label and reading, the diagonal written but not coloured."""
-    figure, axes = _axes("The darker, the more often taken for it", "read as", "label", size=(4.6, 4.4))
+    """Counts (10, 10) by label and prediction; of the diagonal the numbers alone, without colour."""
+    figure, axes = _axes("The darker, the more often confused", "predicted", "label", size=(4.6, 4.4))
     errors = np.where(np.eye(10, dtype=bool), 0, counts)
     axes.imshow(np.sqrt(errors), cmap="Oranges", vmax=2 * np.sqrt(max(1, errors.max())))
     for row, column in np.argwhere(counts):
@@ -127,7 +151,7 @@ def confusion_matrix(counts) -> Figure:
 @styled
 def class_shares(train_labels, predicted) -> Figure:
     """Share of each digit in train.csv and among the predicted test rows."""
-    figure, axes = _axes("Is each digit as frequent among the answers?", "digit", "share of the rows, %")
+    figure, axes = _axes("Is each digit as frequent among the predictions?", "digit", "share of the rows, %")
     for shift, labels, color, name in (
         (-0.2, train_labels, BLUE, "train.csv"),
         (0.2, predicted, ORANGE, "test, predicted"),
@@ -142,8 +166,10 @@ def class_shares(train_labels, predicted) -> Figure:
 
 @styled
 def ink_shares(train_images, test_images) -> Figure:
-    """How much ink the pictures of both files hold."""
-    figure, axes = _axes("As much ink in both?", "mean of its pixels (0 paper … 255 ink)", "share of the pictures, %")
+    """How much ink the images of both files hold."""
+    figure, axes = _axes(
+        "As much ink in both?", "mean of an image's pixels (0 paper … 255 ink)", "share of the images, %"
+    )
     for images, color, name in ((train_images, BLUE, "train.csv"), (test_images, ORANGE, "test.csv")):
         ink = images.mean(axis=(1, 2, 3))
         axes.hist(ink, np.arange(0, 101, 4), weights=np.full(len(ink), 100 / len(ink)),
@@ -156,7 +182,7 @@ def ink_shares(train_images, test_images) -> Figure:
 def reliability(bins: dict) -> Figure:
     """Reliability diagram of `scoring.calibration`'s bins, with their rows and 95 % intervals."""
     figure, axes = _axes(
-        "On the line it is as often right as it says", "mean probability of the predicted digit", "fraction right"
+        "Calibrated probabilities lie on the line", "mean probability of the predicted digit", "accuracy"
     )
     right = np.round(bins["accuracy"] * bins["count"])
     low, high = np.array([scoring.wilson(k, n) for k, n in zip(right, bins["count"], strict=True)]).T
@@ -164,13 +190,25 @@ def reliability(bins: dict) -> Figure:
     axes.plot([0, 1], [0, 1], "--", color=INK, lw=0.8, alpha=0.6, label="perfect")
     axes.errorbar(bins["confidence"], bins["accuracy"], reach, fmt="o", ms=4, lw=1, color=BLUE, label="measured, 95 %")
     start = min(0.9, bins["confidence"].min() - 0.05, low.min())
-    for x, y, top, n in zip(bins["confidence"], low, high, bins["count"], strict=True):
-        above = y - start < 0.2 * (1 - start)
-        axes.annotate(f"{n}", (x, top if above else y), (0, 3 if above else -3), textcoords="offset points",
-                      ha="center", va="bottom" if above else "top", rotation=90, fontsize=7)  # fmt: skip
-    axes.set(xlim=(start, 1.02), ylim=(start, 1 + (1 - start) * 0.1))
+    bottom = start - 0.17 * (1 - start)  # below all intervals there is a strip for the numbers of rows
+    places = apart(bins["confidence"], 0.03 * (1.02 - start), 1.01)
+    for x, y, place, n in zip(bins["confidence"], low, places, bins["count"], strict=True):
+        axes.plot([x, place], [y, start], ":", color=INK, lw=0.6, alpha=0.5)
+        axes.annotate(f"{n:,}", (place, start), ha="center", va="top", rotation=90, fontsize=7)
+    axes.set(xlim=(start, 1.02), ylim=(bottom, 1 + (1 - start) * 0.1))
+    axes.yaxis.set_major_locator(FixedLocator([tick for tick in axes.get_yticks() if start <= tick <= 1]))
     axes.legend(fontsize=8, loc="upper left")
     return figure
+
+
+def apart(places, least: float, end: float) -> np.ndarray:
+    """Places in rising order, moved as little as keeps them that far apart and before the end."""
+    places = np.array(places, float)
+    for i in range(1, len(places)):
+        places[i] = max(places[i], places[i - 1] + least)
+    for i in reversed(range(len(places))):
+        places[i] = min(places[i], end if i == len(places) - 1 else places[i + 1] - least)
+    return places
 
 
 @styled
@@ -180,7 +218,7 @@ def growth(measured, predicted) -> Figure:
     Args:
         measured, predicted: pairs (members (k,), accuracy (k,)).
     """
-    figure, axes = _axes("How far more members bring the errors down", "members averaged", "errors in 10,000")
+    figure, axes = _axes("How errors fall with the members", "members averaged", "errors in 10,000")
     axes.plot(predicted[0], 1e4 * (1 - np.asarray(predicted[1])), "--", color=ORANGE, label="predicted, unseen rows")
     axes.plot(measured[0], 1e4 * (1 - np.asarray(measured[1])), "o-", color=BLUE, ms=4, label="measured, out-of-fold")
     axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
@@ -197,7 +235,9 @@ def intervals(names, series, unit: str) -> Figure:
         series: from a label to an array (rows, 2), differences and half of their intervals; two at most.
         unit: of both.
     """
-    figure, axes = _axes("Bars across the line: not seen", unit, "", size=(4.6, 1.1 + 0.55 * len(names)))
+    figure, axes = _axes(
+        "Intervals across the line: no significant difference", unit, "", size=(4.6, 1.1 + 0.55 * len(names))
+    )
     rows = np.arange(len(names))
     axes.vlines(np.zeros(len(names)), rows + 0.1, rows + 0.52, color=INK, lw=0.8, alpha=0.6)
     for i, (label, values) in enumerate(series.items()):

@@ -1,11 +1,13 @@
 """Self-contained HTML pages: templates filled by jinja2, pictures of digits as data URIs."""
 
 import base64
+import re
 from pathlib import Path
 
 import cv2
 import jinja2
 import numpy as np
+from markupsafe import Markup, escape
 
 from competition.data.digits import Digits
 from competition.report import units
@@ -23,8 +25,13 @@ def render(template: str, templates: Path = PACKAGE / "report" / "templates", **
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    environment.filters |= units.FILTERS
+    environment.filters |= units.FILTERS | {"ticked": ticked}
     return environment.get_template(template).render(values)
+
+
+def ticked(text: str) -> Markup:
+    """A sentence as HTML; what stands between backticks in it is code."""
+    return Markup(re.sub("`([^`]*)`", r"<code>\1</code>", str(escape(text))))
 
 
 def png(image) -> bytes:

@@ -50,11 +50,9 @@ def what_it_confuses(confusions, errors: int) -> str:
     """The two most frequent errors."""
     if not confusions:
         return "It confuses no two digits."
-    named = " and ".join(
-        f"a {label} for a {predicted} ({counted(n, 'time')})" for label, predicted, n in confusions[:2]
-    )
+    named = (f"{predicted} where the label is {label} ({counted(n, 'row')})" for label, predicted, n in confusions[:2])
     part = sum(n for *_, n in confusions[:2]) / errors
-    return f"It most often takes {named}, which is {share(part)} of all its errors."
+    return f"Most often it predicts {' and '.join(named)}, which is {share(part)} of all its errors."
 
 
 def whom_to_believe(confident: list[dict]) -> str:

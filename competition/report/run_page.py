@@ -159,15 +159,14 @@ def _invalid(run: Run, dataset: Dataset) -> str | None:
 
 
 def _details(run: Run, dataset: Dataset, members, rows, probabilities, shown: list[dict]) -> tuple[dict, str]:
-    """What of the shown digits is seen when one is enlarged, and what is said of a digit without that."""
+    """What is seen of a shown digit when it is enlarged, and what is said of one without that."""
     wanted = list(dict.fromkeys(picture["row"] - 1 for picture in shown))[:LARGEST]
     at = np.searchsorted(rows, wanted)
     try:
-        return enlarge(
-            run, dataset, members, rows[at], probabilities[at]
-        ), f"More is shown of the first {LARGEST} digits."
+        details = enlarge(run, dataset, members, rows[at], probabilities[at])
     except CompetitionError as error:
         return {"members": [], "rows": {}}, f"More is shown where the members’ networks can be loaded. {error}"
+    return details, f"More is shown of the first {LARGEST} digits."
 
 
 def _columns(history: list[dict]) -> dict[str, np.ndarray]:

@@ -99,6 +99,20 @@ class Run:
         parents = self.manifest.get("parents", [])
         return own | {f"{run['run']}/{name}": facts for run in parents for name, facts in run["members"].items()}
 
+    def histories(self) -> list[dict[str, np.ndarray]]:
+        """Its members' learning curves, each from Keras's log names to arrays (epochs,); of a blend there is none.
+
+        Raises:
+            CompetitionError: one is damaged.
+        """
+        tables = [files.read_table(path) for path in sorted(self.path.glob("members/*/history.csv"))]
+        try:
+            return [{name: np.array([float(line[name]) for line in table]) for name in table[0]} for table in tables]
+        except (IndexError, ValueError) as error:
+            raise CompetitionError(
+                f"{self.path}/members must hold learning curves. Received: {error}. Next: `make train NEW=1`."
+            ) from None
+
     def read_json(self, name: str, form=schema.ANY) -> dict:
         """One of the run's JSON files.
 

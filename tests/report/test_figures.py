@@ -28,7 +28,7 @@ HISTORIES = [
 def test_curves_are_each_members_history_with_a_circle_at_the_weights_it_kept(measure, scale, ends):
     (axes,) = figures.curves(HISTORIES, [2, 1], measure).axes
     words, legend = words_of(axes)
-    assert words == [figures.TO_SEE[measure], "epoch", measure]
+    assert words == [figures.QUESTIONS[measure], "epoch", measure]
     assert legend == ["training (augmented)", "early-stopping slice", "weights kept"] and axes.get_yscale() == scale
     drawn = [(line.get_color(), *map(list, line.get_data())) for line in axes.lines if line.get_linestyle() == "-"]
     for color, prefix in ((figures.ORANGE, ""), (figures.BLUE, "val_")):
