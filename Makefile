@@ -42,7 +42,8 @@ kernel: takes = KIND= RECIPE= MINUTES= PUSH=1 UNPACK=  ## pack the package and a
 notebook: takes = RUN=  ## execute the walk-through of a run, into the run's folder
 report: takes = RUN= COMPARE=run-a,run-b  ## make report.html of the newest run, or compare two
 predict: takes = RUN= MODEL=  ## label a CSV or pictures of digits by a run: IMAGES=my.png
-draw: takes = RUN= PORT=  ## draw digits in the browser and watch a run read them
+draw: takes = RUN= PORT=  ## draw digits in the browser, beside what a run predicts
+share: takes = RUN=  ## one page, without a server, in which a network predicts digits
 record: takes = RUN= REMARK=  ## copy a run's row into submissions/record.csv
 
 COMMANDS := $(shell sed -n 's/^\([a-z]*\): takes =.*/\1/p' $(HERE))

@@ -168,6 +168,8 @@ def parser() -> ArgumentParser:
     sub.add_argument("--port", type=int, help="of the page (default: 8028, or the next that is free)")
     sub.add_argument("--no-browser", dest="browser", action="store_false", help="print the address and open nothing")
 
+    command(commands.share, run)
+
     sub = command(commands.record, run)
     sub.add_argument("--remark", default="", help="what the run taught")
     return root

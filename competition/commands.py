@@ -162,10 +162,18 @@ def predict(options, folders: Folders) -> None:
 
 
 def draw(options, folders: Folders) -> None:
-    """open a page to draw digits on and watch a run read them."""
+    """open a page to draw digits on, beside what a run predicts."""
     from competition.report.draw_server import serve
 
     serve(folders, options.run, options.port, options.browser)
+
+
+def share(options, folders: Folders) -> None:
+    """write a page in which one of a run's networks predicts what is drawn: a single file that needs no server."""
+    from competition.report.share import make_share
+    from competition.runs.run import find_run
+
+    print(make_share(folders, find_run(folders, options.run)))
 
 
 def record(options, folders: Folders) -> None:

@@ -1,80 +1,54 @@
-"""What the draw page shows of a drawing: how a run reads it, how much its members agree, which digits are near."""
+"""What the draw page shows of a drawing: a run's prediction, how much its members agree, which digits are near."""
 
 import os
 import struct
 import threading
 import time
 from collections import Counter
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
 from competition.data.dataset import load_dataset_of
+from competition.data.digits import Digits
 from competition.data.pictures import digit_of
 from competition.ensemble.neighbours import Neighbours
 from competition.errors import CompetitionError
 from competition.report.html import inline
 from competition.runs import files
 from competition.runs.folders import Folders
-from competition.runs.run import Run
+from competition.runs.run import Run, list_runs
 
 WIDEST = 2048  # pixels; a small PNG file may unpack to a very large picture
 NEAREST = 8  # training digits that are shown
+LOADED = 4  # runs that are kept in memory, each with its training digits: 100 MB for Kaggle's
 PNG_HEAD = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
 
 
-class Reader:
-    """A run that reads drawings, loaded once.
+class Backend:
+    """The complete runs, of which one is loaded when it is first chosen, and the folder of kept drawings.
 
     Attributes:
-        ensemble: its members.
+        runs: by name, first the one that is chosen to begin with, then the newest first.
         folder: where drawings are kept.
-        missing: why the training digits are not at hand; None where they are.
 
     Raises:
-        CompetitionError: a member is missing or damaged.
+        CompetitionError: a member of the first run is missing or damaged.
     """
 
-    def __init__(self, folders: Folders, run: Run):
-        from competition.ensemble.predict import Ensemble, doubt_limit
-
+    def __init__(self, folders: Folders, first: Run):
+        others = [run for run in reversed(list_runs(folders)) if run.complete]
+        self.runs = {run.name: run for run in [first, *others]}
         self.folder = folders.drawn
-        self.ensemble, self._doubt = Ensemble(run), doubt_limit(run)
-        self._neighbours, self.missing = None, None
-        try:
-            self._neighbours = Neighbours(load_dataset_of(folders, run.manifest))
-        except CompetitionError as error:
-            self.missing = str(error)
-        self._one = threading.Lock()  # requests come on threads of their own, which would share the cores
-        self.ensemble.ask(np.zeros((1, 28, 28, 1), np.uint8))  # the first call traces the graph, a second or two
+        self._lock = threading.Lock()  # requests come on threads of their own, which would share the cores
+        self._predictor = lru_cache(LOADED)(lambda name: Predictor(folders, self.runs[name]))
+        self.first = self._predictor(first.name)
 
-    def read(self, png: bytes) -> dict:
-        """What the ensemble thinks of a drawing, as the page shows it.
-
-        Raises:
-            CompetitionError: it is no picture, or blank.
-        """
-        from competition.ensemble.predict import remarks
-
-        started = time.perf_counter()
-        image = picture(png)
-        with self._one:
-            whole, members = (said[..., 0, :] for said in self.ensemble.ask(image[None]))
-            distances, rows = self._neighbours.nearest(image, NEAREST) if self._neighbours else ([0.0], [])
-        unlike = bool(self._neighbours) and distances[0] > self._neighbours.limit
-        train = self._neighbours and self._neighbours.train
-        return {
-            "label": int(whole.argmax()),
-            "probabilities": _rounded(whole),
-            "members": [_rounded(member) for member in members],
-            "agreement": agreement(members.argmax(axis=1)),
-            "remarks": remarks(unlike, whole.max() < self._doubt),
-            "seen": inline(image),
-            "nearest": [
-                {"row": int(row) + 1, "label": int(train.labels[row]), "png": inline(train.images[row])} for row in rows
-            ],
-            "milliseconds": round(1000 * (time.perf_counter() - started)),
-        }
+    def predict(self, png: bytes, name: str) -> dict:
+        """See `Predictor.predict`; name is one of the runs."""
+        with self._lock:
+            return self._predictor(name).predict(picture(png))
 
     def keep(self, png: bytes, label: int) -> dict:
         """Write a drawing into the user's folder, named by its right label and the time (UTC).
@@ -84,11 +58,60 @@ class Reader:
         """
         picture(png)
         stem = f"{label}-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}"
-        with self._one:
+        with self._lock:
             taken = len(list(self.folder.glob(f"{stem}*.png")))  # in the same second
             path = self.folder / f"{stem}{f'-{taken + 1}' if taken else ''}.png"
             files.write(path, png)
-        return {"file": shown(path), "kept": len(list(self.folder.glob("*.png")))}
+        return {"file": relative(path), "kept": len(list(self.folder.glob("*.png")))}
+
+
+class Predictor:
+    """A run that predicts drawings.
+
+    Attributes:
+        examples: some of its test digits, see `examples`.
+        missing: why the training digits are not at hand; None where they are.
+
+    Raises:
+        CompetitionError: a member is missing or damaged.
+    """
+
+    def __init__(self, folders: Folders, run: Run):
+        from competition.ensemble.predict import Ensemble, doubt_limit
+
+        self._ensemble, self._doubt = Ensemble(run), doubt_limit(run)
+        self._neighbours, self.missing, self.examples = None, None, []
+        try:
+            dataset = load_dataset_of(folders, run.manifest)
+            self._neighbours, self.examples = Neighbours(dataset), examples(run, dataset.test)
+        except CompetitionError as error:
+            self.missing = str(error)
+        self._ensemble.ask(np.zeros((1, 28, 28, 1), np.uint8))  # the first call traces the graph, a second or two
+
+    def predict(self, image) -> dict:
+        """What the page shows of an image, uint8 array (28, 28, 1), 0 is paper."""
+        from competition.ensemble.predict import remarks
+
+        started = time.perf_counter()
+        probs, member_probs = (part[..., 0, :] for part in self._ensemble.ask(image[None]))
+        distances, rows = self._neighbours.nearest(image, NEAREST) if self._neighbours else ([0.0], [])
+        unlike = bool(self._neighbours) and distances[0] > self._neighbours.limit
+        train = self._neighbours and self._neighbours.train
+        return {
+            "probs": _rounded(probs),
+            "members": [
+                {"name": name, "probs": _rounded(row)}
+                for name, row in zip(self._ensemble.members, member_probs, strict=True)
+            ],
+            "agreement": agreement(member_probs.argmax(axis=1)),
+            "remarks": remarks(unlike, probs.max() < self._doubt),
+            "image": inline(image),
+            "nearest": [
+                {"row": int(row) + 1, "label": int(train.labels[row]), "png": inline(train.images[row])} for row in rows
+            ],
+            "missing": self.missing,
+            "milliseconds": round(1000 * (time.perf_counter() - started)),
+        }
 
 
 def picture(png: bytes) -> np.ndarray:
@@ -106,20 +129,36 @@ def picture(png: bytes) -> np.ndarray:
     return digit_of(png, "The drawing")
 
 
-def agreement(votes) -> str:
-    """In words, how much the members agree; votes are the digits that each of them reads."""
-    counts = Counter(map(int, votes)).most_common()
+def examples(run: Run, test: Digits) -> list[str]:
+    """The first test digit of each predicted label, dark on light, as data URIs."""
+    labels = run.probabilities(test_rows=len(test))[1][run.config.submitted].argmax(axis=1)
+    return [inline(255 - test.images[labels == digit][0]) for digit in np.unique(labels)]
+
+
+def agreement(labels) -> str:
+    """In words, how much the members agree; labels are what each of them predicts."""
+    counts = Counter(map(int, labels)).most_common()
     if len(counts) == 1:
-        who = {1: "The one member says", 2: "Both members say"}.get(len(votes), f"All {len(votes)} members say")
+        who = {1: "The one member predicts", 2: "Both members predict"}.get(
+            len(labels), f"All {len(labels)} members predict"
+        )
         return f"{who} {counts[0][0]}."
-    said = [f"{count} say{'s' if count == 1 else ''} {digit}" for digit, count in counts]
-    return f"The members disagree: {', '.join(said)}."
+    parts = [f"{count} {'predicts' if count == 1 else 'predict'} {digit}" for digit, count in counts]
+    return f"The members disagree: {', '.join(parts)}."
 
 
-def shown(path: Path) -> str:
+def described(run: Run) -> str:
+    """A run among others to choose from: its name and, where its scores can be read, its out-of-fold accuracy."""
+    try:
+        return f"{run.name} · {run.scores['out_of_fold']['accuracy']:.5f}"
+    except CompetitionError:
+        return run.name
+
+
+def relative(path: Path) -> str:
     """A path as one would type it here."""
     return os.path.relpath(path) if path.resolve().is_relative_to(Path.cwd()) else str(path)
 
 
-def _rounded(probabilities) -> list[float]:
-    return [round(float(p), 4) for p in probabilities]
+def _rounded(probs) -> list[float]:
+    return [round(float(p), 4) for p in probs]

@@ -1,31 +1,36 @@
-"""A page to draw digits on, served to this computer alone: what a run's ensemble thinks of them while they are drawn.
+"""A page to draw digits on, served to this computer alone: what a run's ensemble predicts while they are drawn.
 
 Any page on the web can make a browser send requests to 127.0.0.1. So one that names another host (a name that was
 pointed here, "DNS rebinding") is refused, and one with a drawing must come from this page: browsers name the origin of
-every POST. The page itself may ask no other host, which the browser sees to by its Content-Security-Policy.
+every POST. The page itself can send requests to no other host: its Content-Security-Policy forbids it.
 """
 
+import io
 import json
 import os
 import re
+import socket
 import sys
 import threading
+import time
 import webbrowser
 from base64 import b64encode
 from contextlib import suppress
 from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socketserver import TCPServer
+from urllib.parse import unquote
 
 from competition.errors import CompetitionError
-from competition.report.draw_backend import NEAREST, Reader, shown
+from competition.report.draw_backend import NEAREST, Backend, described, relative
 from competition.report.html import render
 from competition.runs.folders import Folders
 from competition.runs.run import Run, find_run
 
 HOST, PORT = "127.0.0.1", 8028
 PORTS_TRIED = 20
-LARGEST = 1 << 20  # bytes of a drawing; the page's own take 10,000
+LARGEST = 5 << 20  # bytes of a drawing or picture: the page sends at most 1024 × 1024 pixels, as PNG
+SECONDS = 10  # in which a request must arrive
 
 
 def serve(folders: Folders, name: str | None = None, port: int | None = None, browser: bool = True) -> None:
@@ -40,9 +45,9 @@ def serve(folders: Folders, name: str | None = None, port: int | None = None, br
         CompetitionError: there is no such run, one of its members is damaged, or the port is taken.
     """
     run = find_run(folders, name)
-    with listen(port) as server, suppress(KeyboardInterrupt):
+    with bound(port) as server, suppress(KeyboardInterrupt):
         print(f"Loading {run.name} …", flush=True)
-        server.load(folders, run)
+        server.open(folders, run)
         print(f"Draw at {server.url} (for this computer alone; Ctrl-C ends it)", flush=True)
         if browser and _screen():
             threading.Thread(target=webbrowser.open, args=(server.url,), daemon=True).start()
@@ -51,7 +56,7 @@ def serve(folders: Folders, name: str | None = None, port: int | None = None, br
 
 
 def policy_of(page: str) -> str:
-    """The Content-Security-Policy that lets a page run and show what stands in it, and ask its own server alone."""
+    """The Content-Security-Policy that lets a page use what stands in it, and send requests to its own server alone."""
     allowed = {
         tag: " ".join(
             f"'sha256-{b64encode(sha256(text.encode()).digest()).decode()}'"
@@ -66,27 +71,38 @@ def policy_of(page: str) -> str:
 
 
 class Server(ThreadingHTTPServer):
-    """Listens on 127.0.0.1 alone.
+    """Listens on 127.0.0.1 alone, from `open` on.
 
     Attributes:
-        reader: of the drawings.
+        backend: of the page.
         page: the HTML page.
         policy: its Content-Security-Policy.
     """
 
     daemon_threads = True
+    request_queue_size = 128  # connections that wait to be accepted; socketserver's 5 are fewer than a browser opens
 
-    def load(self, folders: Folders, run: Run) -> None:
-        """Make ready to answer, which takes some seconds."""
-        self.reader = Reader(folders, run)
-        if self.reader.missing:
-            print(f"No nearest training digits are shown: {self.reader.missing}", file=sys.stderr)
-        self.page = render("draw.html.j2", run=run, members=self.reader.ensemble.members, nearest=NEAREST,
-                           missing=self.reader.missing, folder=shown(self.reader.folder))  # fmt: skip
+    def open(self, folders: Folders, run: Run) -> None:
+        """Load the run, which takes some seconds, and listen: who connects before is refused and need not wait.
+
+        Raises:
+            CompetitionError: a member of the run is damaged, or another program took the port meanwhile.
+        """
+        self.backend = Backend(folders, run)
+        first = self.backend.first
+        if first.missing:
+            print(f"No nearest training digits are shown: {first.missing}", file=sys.stderr)
+        self.page = render("draw.html.j2", runs={name: described(run) for name, run in self.backend.runs.items()},
+                           examples=first.examples, nearest=NEAREST,
+                           folder=relative(self.backend.folder))  # fmt: skip
         self.policy = policy_of(self.page)
+        try:
+            self.server_activate()
+        except OSError as error:
+            raise _taken(self.server_port, error) from None
 
     def server_bind(self) -> None:
-        """As HTTPServer does, but without asking a name server what 127.0.0.1 is called."""
+        """As HTTPServer does, but without a name server's name for 127.0.0.1."""
         TCPServer.server_bind(self)
         self.server_name, self.server_port = self.server_address
 
@@ -101,8 +117,8 @@ class Server(ThreadingHTTPServer):
             super().handle_error(request, client_address)
 
 
-def listen(port: int | None = None) -> Server:
-    """A server on that port, or on PORT or the first free one after it.
+def bound(port: int | None = None) -> Server:
+    """A server that has that port, or PORT or the first free one after it, and does not listen yet.
 
     Raises:
         CompetitionError: it is taken, or none is free.
@@ -110,18 +126,25 @@ def listen(port: int | None = None) -> Server:
     if port is not None and not 0 <= port <= 65535:
         raise CompetitionError(f"PORT lies between 0 and 65535. Received: {port}. Next: make draw PORT={PORT}.")
     for number in [port] if port is not None else range(PORT, PORT + PORTS_TRIED):
+        server = Server((HOST, number), Handler, bind_and_activate=False)
         try:
-            server = Server((HOST, number), Handler)
+            server.server_bind()
         except OSError as error:
-            received = error.strerror
+            server.server_close()
+            problem = _taken(port, error)
         else:
             if port is None and number != PORT:
                 print(f"Port {PORT} is taken by another program: this is {number}.")
             return server
-    raise CompetitionError(
-        f"{f'PORT={port}' if port is not None else f'A port from {PORT} on'} must be free. Received: {received}. "
-        f"Next: `make draw{'` takes a free one' if port is not None else ' PORT=0` takes any'}."
-    )
+    raise problem
+
+
+def _taken(port: int | None, error: OSError) -> CompetitionError:
+    rule, following = (
+        (f"A port from {PORT} on", "make draw PORT=0` takes any") if port is None
+        else (f"PORT={port}", "make draw` takes a free one")
+    )  # fmt: skip
+    return CompetitionError(f"{rule} must be free. Received: {error.strerror}. Next: `{following}.")
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -129,7 +152,12 @@ class Handler(BaseHTTPRequestHandler):
 
     server: Server
     server_version, sys_version = "draw", ""
-    timeout = 10  # seconds that a request may take to arrive
+    timeout = SECONDS  # of each read or write; see `_Request` for all reads
+
+    def setup(self):
+        """As usual, but for how a request is read."""
+        super().setup()
+        self.rfile = io.BufferedReader(_Request(self.connection))
 
     def do_GET(self):
         """The page."""
@@ -137,18 +165,19 @@ class Handler(BaseHTTPRequestHandler):
             self.answer(200, self.server.page.encode(), "text/html; charset=utf-8")
 
     def do_POST(self):
-        """A drawing to read, or to keep with its right label."""
-        asked = re.fullmatch("/read|/keep/([0-9])", self.path)
-        if not (self.ours() and self.of_the_page() and self.known(asked)):
+        """A drawing to predict, or to keep with its right label."""
+        backend = self.server.backend
+        found = re.fullmatch("/predict/(.+)|/keep/([0-9])", unquote(self.path))
+        if not (self.ours() and self.of_the_page() and self.known(found and (found[2] or found[1] in backend.runs))):
             return
         length = self.headers.get("Content-Length", "")
         if not re.fullmatch("[0-9]{1,9}", length, re.ASCII):
             return self.refuse(411, "A drawing comes with its length.")
         if int(length) > LARGEST:
             return self.refuse(413, f"A drawing has at most {LARGEST} bytes.")
-        png, reader = self.rfile.read(int(length)), self.server.reader
+        png = self.rfile.read(int(length))
         try:
-            result = reader.read(png) if asked[1] is None else reader.keep(png, int(asked[1]))
+            result = backend.keep(png, int(found[2])) if found[2] else backend.predict(png, found[1])
         except CompetitionError as error:
             return self.refuse(422, str(error))
         self.answer(200, json.dumps(result).encode(), "application/json")
@@ -157,24 +186,29 @@ class Handler(BaseHTTPRequestHandler):
         """Whether the request names this server, and not another host that leads to it; refuses it otherwise."""
         name, _, port = self.headers.get("Host", "").partition(":")
         named = name in (HOST, "localhost") and (port or "80") == str(self.server.server_port)
-        return named or self.refuse(403, f"Only {self.server.url} is answered.")
+        return named or self.refuse(403, f"This server is {self.server.url}.")
 
     def of_the_page(self) -> bool:
         """Whether it comes from the page that this server gave; refuses it otherwise."""
         own = self.headers.get("Origin") == f"http://{self.headers['Host']}"
-        return own or self.refuse(403, "Only its own page may ask.")
+        return own or self.refuse(403, "Only the page of this server sends drawings.")
 
     def known(self, found) -> bool:
         """Whether there is such a path; refuses it otherwise."""
-        return bool(found) or self.refuse(404, "There is nothing here.")
+        return bool(found) or self.refuse(404, "There is nothing here. Reload the page if the server was restarted.")
 
     def refuse(self, status: int, why: str) -> bool:
-        """Say why not, as JSON; always False."""
+        """Send the reason, as JSON; always False."""
         self.answer(status, json.dumps({"error": why}).encode(), "application/json")
         return False
 
+    def send_error(self, code, message=None, explain=None):
+        """What the base class refuses, such as an unknown method, has the same headers as all else."""
+        self.refuse(code, message or self.responses[code][0])
+
     def answer(self, status: int, body: bytes, kind: str) -> None:
         """Send a whole answer; what the browser may do with it is the page's policy."""
+        self.connection.settimeout(SECONDS)
         self.send_response(status)
         for name, value in {
             "Content-Type": kind, "Content-Length": str(len(body)), "Cache-Control": "no-store",
@@ -183,10 +217,23 @@ class Handler(BaseHTTPRequestHandler):
         }.items():  # fmt: skip
             self.send_header(name, value)
         self.end_headers()
-        self.wfile.write(body)
+        if self.command != "HEAD":
+            self.wfile.write(body)
 
     def log_message(self, *words):
         """Nothing: every stroke makes a request."""
+
+
+class _Request(socket.SocketIO):
+    """What arrives within SECONDS in all: a timeout of the socket is of each read, however few bytes it brings."""
+
+    def __init__(self, connection: socket.socket):
+        super().__init__(connection, "r")
+        self._connection, self._end = connection, time.monotonic() + SECONDS
+
+    def readinto(self, buffer):
+        self._connection.settimeout(max(0.001, self._end - time.monotonic()))
+        return super().readinto(buffer)
 
 
 def _screen() -> bool:
