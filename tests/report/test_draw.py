@@ -47,8 +47,8 @@ def untrained_run(folder, **settings):
 class Page:
     """A server for a run, and requests as its page makes them."""
 
-    def __init__(self, folders, run):
-        self.server = draw_server.bound(0)
+    def __init__(self, folders, run, port=0):
+        self.server = draw_server.bound(port)
         self.server.open(folders, run)
         self.port, self.folders, self.run = self.server.server_port, folders, run
         self.own = {"Host": f"127.0.0.1:{self.port}", "Origin": f"http://127.0.0.1:{self.port}"}
@@ -76,12 +76,17 @@ class Page:
         self.server.server_close()
 
 
-@pytest.fixture(scope="module")
-def page(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("runs")
+def two_runs(folder):
+    """A page of the newer of two untrained runs; the other one is page.other."""
     other = untrained_run(folder, name="20250101-000000-quick", seed=1)[1]
     page = Page(*untrained_run(folder)[:2])
     page.other = other
+    return page
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    page = two_runs(tmp_path_factory.mktemp("runs"))
     yield page
     page.close()
 
