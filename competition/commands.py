@@ -138,9 +138,10 @@ def scores(options, folders: Folders) -> None:
 
 
 def report(options, folders: Folders) -> None:
-    """make a run's report.html, or compare two runs."""
+    """make a run's report.html, or compare two runs; and the page of all runs."""
     from competition.data.dataset import load_dataset_of
     from competition.report.comparison import make_comparison
+    from competition.report.index import make_index
     from competition.report.run_page import make_report
     from competition.runs.run import find_run
 
@@ -152,6 +153,7 @@ def report(options, folders: Folders) -> None:
     else:
         run = find_run(folders, options.run)
         print(make_report(folders, run, load_dataset_of(folders, run.manifest)))
+    print(make_index(folders))
 
 
 def predict(options, folders: Folders) -> None:

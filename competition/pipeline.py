@@ -154,12 +154,29 @@ def illustrate(folders: Folders, run: Run, dataset: Dataset, save_h5: bool = Fal
 
         return "  ".join(str(export_model(run, suffix)) for suffix in (".keras", *[".h5"] * save_h5))
 
-    for name, make in (("Report", make_report), ("Model", export_model)):
-        try:
-            print(f"{name:<24} {make()}")
-        except Exception as error:
-            reason = " ".join(f"{type(error).__name__}: {error}".split())
-            print(f"{name:<24} none ({reason}); the run itself is complete")
+    _attempt("Report", make_report)
+    _attempt("Model", export_model)
+    list_again(folders)
+
+
+def list_again(folders: Folders) -> None:
+    """Make the page of all runs anew."""
+
+    def make_index():
+        from competition.report.index import make_index
+
+        return make_index(folders)
+
+    _attempt("All runs", make_index)
+
+
+def _attempt(name: str, make) -> None:
+    """Make a file and print its path; what fails costs this line."""
+    try:
+        print(f"{name:<24} {make()}")
+    except Exception as error:
+        received = " ".join(f"{type(error).__name__}: {error}".split())
+        print(f"{name:<24} none ({received}); the run itself is complete")
 
 
 class Clock:
@@ -186,5 +203,6 @@ def blend(folders: Folders, names: list[str]) -> Run:
     blended = average(parents, dataset)
     run = resuming.open_run(folders, blended.config, blended.manifest, new=True)
     conclude(folders, run, dataset, blended.predictions, blended.results, len(blended.results), clock)
+    list_again(folders)
     print(f"Compare it               make report COMPARE={run.name},{parents[0].name}")
     return run

@@ -15,8 +15,7 @@ from competition.data.dataset import Dataset
 from competition.ensemble import scoring
 from competition.ensemble.folds import Member, exchangeable_groups, kept_out
 from competition.network.augmentation import Augmenter
-from competition.report import figures
-from competition.report.html import LARGEST_GALLERY, gallery, worst_first
+from competition.report.html import LARGEST_GALLERY, gallery, sheet, worst_first
 from competition.runs import files
 from competition.runs.run import Run
 
@@ -148,9 +147,9 @@ def sample_sheets(config: Config, dataset: Dataset) -> dict[str, np.ndarray]:
     means = [images[r].mean(axis=0) if len(r) else np.zeros((28, 28, 1)) for r in rows]
     samples = [np.concatenate([images[r[:12]], np.zeros((12 - len(r[:12]), 28, 28, 1), np.uint8)]) for r in rows]
     return {
-        "samples": figures.sheet(np.concatenate(samples), 12),
-        "means": figures.sheet(np.stack(means).round().astype(np.uint8), 10),
-        "augmentations": figures.sheet(np.concatenate(augmented), 7),
+        "samples": sheet(np.concatenate(samples), 12),
+        "means": sheet(np.stack(means).round().astype(np.uint8), 10),
+        "augmentations": sheet(np.concatenate(augmented), 7),
     }
 
 

@@ -13,7 +13,7 @@ from competition.report import figures
 from competition.report.html import LARGEST_GALLERY, gallery, render, worst_first
 from competition.runs import files, history
 from competition.runs.folders import Folders
-from competition.runs.run import Run
+from competition.runs.run import Run, settings_of
 
 
 def make_comparison(folders: Folders, first: Run, second: Run, dataset: Dataset) -> Path:
@@ -37,15 +37,14 @@ def make_comparison(folders: Folders, first: Run, second: Run, dataset: Dataset)
     changed = predicted[0] != predicted[1]
     only = [np.flatnonzero(wrong[i] & ~wrong[1 - i]) for i in (0, 1)]
     differently = np.flatnonzero(wrong[0] & wrong[1] & changed)
-    settings = [run.manifest["identity"]["settings"] for run in pair]
+    settings = [settings_of(run.config) for run in pair]
     histories = [run.histories() for run in pair]
-    names = [run.name for run in pair]
+    names, smoothings = [run.name for run in pair], [run.config.label_smoothing for run in pair]
     counts = [confusion_matrix(labels, p, labels=range(10)) for p in predicted]
 
     def shown(i, chosen):
-        return gallery(
-            dataset.train, rows, probabilities[i], worst_first(probabilities[i], chosen)[: LARGEST_GALLERY // 3]
-        )
+        chosen = worst_first(probabilities[i], chosen)[: LARGEST_GALLERY // 3]
+        return gallery(dataset.train, rows, probabilities[i], chosen), predicted[1 - i][chosen].tolist()
 
     page = render(
         "comparison.html.j2",
@@ -59,14 +58,12 @@ def make_comparison(folders: Folders, first: Run, second: Run, dataset: Dataset)
         both_wrong=int(np.sum(wrong[0] & wrong[1])),
         changed=int(changed.sum()),
         rows=len(rows),
-        differing=[(key, settings[0].get(key), settings[1].get(key)) for key in {**settings[0], **settings[1]}
-                   if settings[0].get(key) != settings[1].get(key)],
-        curves=[Markup(figures.to_svg(figures.overlaid(histories, names, measure))) for measure in ("accuracy", "loss")]
-        if all(histories) else [],
+        differing=[(key, value, settings[1][key]) for key, value in settings[0].items() if settings[1][key] != value],
+        curves=[Markup(figures.to_svg(figures.overlaid(histories, names, measure, smoothings)))
+                for measure in figures.QUESTIONS] if all(histories) else [],
         difference=(counts[1] - counts[0]).tolist(),
-        only=[shown(i, chosen) for i, chosen in enumerate(only)],
-        differently=list(zip(shown(0, differently), predicted[1][worst_first(probabilities[0], differently)].tolist(),
-                             strict=False)),
+        only=[shown(i, chosen)[0] for i, chosen in enumerate(only)],
+        differently=list(zip(*shown(0, differently), strict=True)),
     )  # fmt: skip
     path = folders.submissions / f"compare-{first.name}-{second.name}.html"
     files.write(path, page)

@@ -88,10 +88,10 @@ def heat_map(occlusion: Occlusion) -> np.ndarray:
 def in_words(occlusion: Occlusion, member: str) -> str:
     """The map in a sentence or two."""
     others = occlusion.labels[occlusion.labels != occlusion.label]
-    left = probability(occlusion.probability - float(occlusion.drops.max()))
+    before, left = map(probability, (occlusion.probability, occlusion.probability - float(occlusion.drops.max())))
     digits = " or ".join(map(str, np.unique(others)))
     return (
-        f"{member} predicts {occlusion.label} for the image as it is ({probability(occlusion.probability)}), and {left} "
+        f"{member} predicts {occlusion.label} for the image as it is ({before}), and {left} "
         "without the 4×4 pixels that matter most. "
         + (f"{counted(len(others), 'such patch', 'such patches')} of 169 would make it {digits}." if len(others) else
            "No such patch would change the digit.")

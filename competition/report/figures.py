@@ -27,6 +27,7 @@ STYLE = {
     "svg.hashsalt": "digits",  # the same figure gives the same bytes
     **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), INK),
 }
+TICKS = np.array([m * 10.0**e for e in range(-5, 2) for m in (1, 2, 5)])  # of logarithmic axes
 QUESTIONS = {"accuracy": "Does the accuracy still rise at the end?", "loss": "Does the loss of the slice rise again?"}
 
 
@@ -59,21 +60,6 @@ def to_png(figure: Figure) -> bytes:
     return file.getvalue()
 
 
-def sheet(images, columns: int) -> np.ndarray:
-    """Digits side by side.
-
-    Args:
-        images: uint8 array (n, 28, 28, 1).
-
-    Returns:
-        uint8 array (rows * 30, columns * 30), each digit in its tile with a margin of one pixel.
-    """
-    rows = -(-len(images) // columns)
-    tiles = np.zeros((rows * columns, 30, 30), np.uint8)
-    tiles[: len(images), 1:-1, 1:-1] = np.asarray(images)[..., 0]
-    return tiles.reshape(rows, columns, 30, 30).swapaxes(1, 2).reshape(rows * 30, columns * 30)
-
-
 @styled
 def curves(histories, kept, measure: str, label_smoothing: float = 0.0) -> Figure:
     """Learning curves of all members.
@@ -82,10 +68,9 @@ def curves(histories, kept, measure: str, label_smoothing: float = 0.0) -> Figur
         histories: for each member, a dict from Keras's log names to arrays (epochs,).
         kept: for each member, the epoch whose weights it kept, from 1.
         measure: `accuracy` or `loss`.
-        label_smoothing: that of the training. Smoothed labels have an entropy, 0.50 for a tenth, below which no loss
-            can fall; it is subtracted, or near it all curves would look flat.
+        label_smoothing: that of the training; the least possible loss is subtracted, near which curves would look flat.
     """
-    least = entropy([1 - 0.9 * label_smoothing, *9 * [label_smoothing / 10]]) if measure == "loss" else 0.0
+    least = least_loss(label_smoothing) if measure == "loss" else 0.0
     figure, axes = _axes(QUESTIONS[measure], "epoch", f"loss − {least:.2f}, the least possible" if least else measure)
     top = 0.9999 if measure == "accuracy" else np.inf
     for prefix, color, label in (("", ORANGE, "training (augmented)"), ("val_", BLUE, "early-stopping slice")):
@@ -105,34 +90,41 @@ def curves(histories, kept, measure: str, label_smoothing: float = 0.0) -> Figur
         _fixed(axes.yaxis, ticks, [*(f"{tick:g}" for tick in ticks[:-1]), "≥ 0.9999"])
     else:
         axes.set_yscale("log")
-        ticks = np.array([m * 10.0**e for e in range(-5, 2) for m in (1, 2, 5)])
-        _fixed(axes.yaxis, ticks, [f"{tick:g}" for tick in ticks])
+        _fixed(axes.yaxis, TICKS, [f"{tick:g}" for tick in TICKS])
     axes.legend(fontsize=8, loc="lower right" if measure == "accuracy" else "upper right")
     return figure
 
 
 @styled
-def overlaid(runs, names, measure: str) -> Figure:
-    """The early-stopping slices of two runs, member by member, epoch by epoch.
+def overlaid(runs, names, measure: str, label_smoothings=(0.0, 0.0)) -> Figure:
+    """The early-stopping slices of two runs, a line for each member.
 
     Args:
         runs: of each, its members' histories as `curves` takes them.
         names: of the runs.
-        measure: `accuracy` or `loss`, which is drawn as the error or as it is.
+        measure: `accuracy`, of which the errors are drawn, or `loss`, drawn as in `curves`.
+        label_smoothings: those of the training.
     """
-    title = {"accuracy": "Whose errors fall further?", "loss": "Whose loss falls further?"}[measure]
-    figure, axes = _axes(title, "epochs", "error of the slice" if measure == "accuracy" else "loss of the slice")
-    for histories, name, color in zip(runs, names, (BLUE, ORANGE), strict=True):
+    title, name = {
+        "accuracy": ("Whose errors fall further?", "fraction of errors"),
+        "loss": ("Whose loss falls further?", "loss − the least possible"),
+    }[measure]
+    figure, axes = _axes(title, "epoch", name)
+    for histories, run, smoothing, color in zip(runs, names, label_smoothings, (BLUE, ORANGE), strict=True):
         for i, history in enumerate(histories):
             values = np.asarray(history["val_" + measure])
-            values = np.maximum(1 - values if measure == "accuracy" else values, 1e-4)
-            axes.plot(np.arange(1, len(values) + 1), values, color=color, lw=1.1, alpha=0.75, label=None if i else name)
+            values = np.maximum(1 - values if measure == "accuracy" else values - least_loss(smoothing), 1e-4)
+            axes.plot(np.arange(1, len(values) + 1), values, color=color, lw=1.1, alpha=0.75, label=None if i else run)
     axes.set_yscale("log")
-    ticks = np.array([m * 10.0**e for e in range(-4, 2) for m in (1, 2, 5)])
-    _fixed(axes.yaxis, ticks, [f"{tick:g}" for tick in ticks])
+    _fixed(axes.yaxis, TICKS, [f"{tick:g}" for tick in TICKS])
     axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
     axes.legend(fontsize=8, loc="upper right")
     return figure
+
+
+def least_loss(label_smoothing: float) -> float:
+    """The entropy of smoothed labels, below which no loss can fall: 0.50 for a tenth."""
+    return entropy([1 - 0.9 * label_smoothing, *9 * [label_smoothing / 10]])
 
 
 @styled
@@ -202,13 +194,13 @@ def reliability(bins: dict) -> Figure:
 
 
 def apart(places, least: float, end: float) -> np.ndarray:
-    """Places in rising order, moved as little as keeps them that far apart and before the end."""
-    places = np.array(places, float)
-    for i in range(1, len(places)):
-        places[i] = max(places[i], places[i - 1] + least)
-    for i in reversed(range(len(places))):
-        places[i] = min(places[i], end if i == len(places) - 1 else places[i + 1] - least)
-    return places
+    """Rising numbers, moved so that they are at least so far apart, and none beyond the end.
+
+    >>> apart([0, 1, 1.5, 9], 1, 10).tolist()
+    [0.0, 1.0, 2.0, 9.0]
+    """
+    steps = least * np.arange(len(places))
+    return np.minimum(np.maximum.accumulate(places - steps), end - steps[-1]) + steps
 
 
 @styled

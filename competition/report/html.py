@@ -68,3 +68,18 @@ def gallery(digits: Digits, rows, probabilities, chosen, suspected=()) -> list[d
 def inline(image) -> str:
     """An image as a data URI."""
     return "data:image/png;base64," + base64.b64encode(png(image)).decode()
+
+
+def sheet(images, columns: int) -> np.ndarray:
+    """Digits side by side.
+
+    Args:
+        images: uint8 array (n, 28, 28, 1).
+
+    Returns:
+        uint8 array (rows * 30, columns * 30), each digit in its tile with a margin of one pixel.
+    """
+    rows = -(-len(images) // columns)
+    tiles = np.zeros((rows * columns, 30, 30), np.uint8)
+    tiles[: len(images), 1:-1, 1:-1] = np.asarray(images)[..., 0]
+    return tiles.reshape(rows, columns, 30, 30).swapaxes(1, 2).reshape(rows * 30, columns * 30)

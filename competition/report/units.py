@@ -18,7 +18,7 @@ def share(value: float) -> str:
 
 def change(value: float, half: float | None = None) -> str:
     """A difference with its sign and, where given, half of its 95 % interval: `−0.00033 ± 0.00065`."""
-    signed = f"{value:+.5f}".replace("-", "−")
+    signed = f"{value:+.5f}".replace("-", "−") if round(value, 5) else "0.00000"
     return signed if half is None else f"{signed} ± {half:.5f}"
 
 

@@ -1,10 +1,13 @@
 """What figures show: their axes, their words, and the data of their lines, bars and cells."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
 from competition.ensemble import scoring
 from competition.report import figures
+from competition.report.html import sheet
 
 
 def words_of(axes):
@@ -57,7 +60,7 @@ def test_the_confusion_matrix_writes_counts_where_label_and_reading_meet():
     counts[4, 9], counts[9, 4] = 16, 4
     (axes,) = figures.confusion_matrix(counts).axes
     assert [axes.get_title(loc="left"), axes.get_xlabel(), axes.get_ylabel()] == [
-        "The darker, the more often taken for it", "read as", "label"
+        "The darker, the more often confused", "predicted", "label"
     ]  # fmt: skip
     told = {(text.get_position()[1], text.get_position()[0]): text.get_text() for text in axes.texts}
     assert told == {**{(i, i): str(590 + i) for i in range(10)}, (4, 9): "16", (9, 4): "4"}
@@ -71,7 +74,7 @@ def test_the_confusion_matrix_writes_counts_where_label_and_reading_meet():
 def test_bars_are_the_share_of_each_digit():
     (axes,) = figures.class_shares(np.repeat(np.arange(10), 3), np.array([0, 0, 0, 7])).axes
     words, legend = words_of(axes)
-    assert words == ["Is each digit as frequent among the answers?", "digit", "share of the rows, %"]
+    assert words == ["Is each digit as frequent among the predictions?", "digit", "share of the rows, %"]
     assert legend == ["train.csv", "test, predicted"]
     for bars, shares, side in zip(axes.containers, ([10] * 10, [75, *[0] * 6, 25, 0, 0]), (-0.4, 0.0), strict=True):
         assert [bar.get_height() for bar in bars] == pytest.approx(shares)
@@ -85,8 +88,8 @@ def test_ink_is_a_histogram_of_the_pictures_means():
     words, legend = words_of(axes)
     assert words == [
         "As much ink in both?",
-        "mean of its pixels (0 paper … 255 ink)",
-        "share of the pictures, %",
+        "mean of an image's pixels (0 paper … 255 ink)",
+        "share of the images, %",
     ]
     assert legend == ["train.csv", "test.csv"]
     tops = [{x: y for x, y in patch.get_xy()[1::2] if y} for patch in axes.patches]  # of the steps, from the left
@@ -98,7 +101,7 @@ def test_reliability_is_a_point_a_bin_with_its_interval_and_its_rows():
     (axes,) = figures.reliability(bins).axes
     words, legend = words_of(axes)
     assert words == [
-        "On the line it is as often right as it says", "mean probability of the predicted digit", "fraction right"
+        "Calibrated probabilities lie on the line", "mean probability of the predicted digit", "accuracy"
     ]  # fmt: skip
     assert legend == ["perfect", "measured, 95 %"]
     diagonal, points = axes.lines[:2]
@@ -113,10 +116,38 @@ def test_reliability_is_a_point_a_bin_with_its_interval_and_its_rows():
     assert left < 0.6 and right > 0.99 and low <= ends[0][0] and high > 1
 
 
+def test_numbers_of_rows_are_written_side_by_side():
+    """Nine bins whose probabilities lie closer to one another than a number is wide."""
+    bins = {"confidence": np.linspace(0.97, 0.999, 9), "accuracy": np.full(9, 0.98), "count": np.full(9, 5000)}
+    figure = figures.reliability(bins)
+    (axes,) = figure.axes
+    figure.draw_without_rendering()
+    boxes = [text.get_window_extent() for text in axes.texts]
+    assert [text.get_text() for text in axes.texts] == ["5,000"] * 9
+    assert all(left.x1 <= right.x0 for left, right in pairwise(boxes))
+    assert all(axes.bbox.x0 <= box.x0 and box.x1 <= axes.bbox.x1 and axes.bbox.y0 <= box.y0 for box in boxes)
+
+
+def test_the_curves_of_two_runs_are_overlaid():
+    """Errors as they are; losses above the entropy of each run's smoothed labels."""
+    runs = [[HISTORIES[0], HISTORIES[1]], [HISTORIES[0]]]
+    (axes,) = figures.overlaid(runs, ["a", "b"], "accuracy").axes
+    assert [t.get_text() for t in axes.get_legend().texts] == ["a", "b"]
+    drawn = [(line.get_color(), list(line.get_ydata())) for line in axes.lines]
+    assert drawn == [
+        (figures.BLUE, pytest.approx([0.4, 0.1, 0.05])),
+        (figures.BLUE, pytest.approx([0.45, 0.15])),
+        (figures.ORANGE, pytest.approx([0.4, 0.1, 0.05])),
+    ]
+    (axes,) = figures.overlaid(runs[1:] * 2, ["a", "b"], "loss", (0.0, 0.1)).axes
+    values = [list(line.get_ydata()) for line in axes.lines]
+    assert values[0] == pytest.approx([1.2, 0.4, 0.3]) and values[1][0] == pytest.approx(1.2 - figures.least_loss(0.1))
+
+
 def test_growth_is_errors_in_ten_thousand_measured_and_predicted():
     (axes,) = figures.growth(([1, 2], [0.99, 0.995]), (np.arange(6, 19, 6), np.array([0.99, 0.994, 0.996]))).axes
     words, legend = words_of(axes)
-    assert words == ["How far more members bring the errors down", "members averaged", "errors in 10,000"]
+    assert words == ["How errors fall with the members", "members averaged", "errors in 10,000"]
     assert legend == ["predicted, unseen rows", "measured, out-of-fold"]
     predicted, measured = axes.lines
     assert (predicted.get_linestyle(), measured.get_linestyle()) == ("--", "-")
@@ -126,12 +157,12 @@ def test_growth_is_errors_in_ten_thousand_measured_and_predicted():
 
 def test_a_sheet_sets_digits_side_by_side_with_a_margin():
     images = np.stack([np.full((28, 28, 1), 10 * (i + 1), np.uint8) for i in range(3)])
-    sheet = figures.sheet(images, 2)
-    assert sheet.shape == (60, 60) and sheet.dtype == np.uint8
+    tiles = sheet(images, 2)
+    assert tiles.shape == (60, 60) and tiles.dtype == np.uint8
     for i, (top, left) in enumerate(((0, 0), (0, 30), (30, 0))):
-        tile = sheet[top : top + 30, left : left + 30]
+        tile = tiles[top : top + 30, left : left + 30]
         assert (tile[1:-1, 1:-1] == 10 * (i + 1)).all() and tile.sum() == 784 * 10 * (i + 1)
-    assert not sheet[30:, 30:].any()
+    assert not tiles[30:, 30:].any()
 
 
 def test_a_figure_takes_the_pages_text_colour_and_is_the_same_again():
