@@ -256,5 +256,5 @@ def repeat_command(run: Run) -> str:
     threads = manifest["identity"].get("threads")  # on another number of them the results differ
     threads = [f"--threads {threads}"] if type(threads) is int else []
     kernels = ["TF_ENABLE_ONEDNN_OPTS=0"] if manifest["identity"].get("onednn") is False else []
-    arguments = shlex.quote(" ".join([*settings, *source, precision, *threads]))
+    arguments = shlex.quote(" ".join([*settings, *source, precision, *threads])).replace("$", "$$")  # make expands it
     return " ".join([*kernels, "make train NEW=1", f"RECIPE={recipe}", f"ARGS={arguments}"])

@@ -203,14 +203,18 @@ def test_the_repeating_command_names_what_differs_and_parses(made):
     started = shlex.split(dry.stdout.splitlines()[-1])
     options = __main__.parser().parse_args(started[started.index("competition") + 1 :])
     assert (options.recipe, options.new, options.folds, options.precision) == ("quick", True, 2, "float32")
-    manifest = run.manifest
+    manifest, before = run.manifest, run.manifest
     manifest["identity"] |= {"threads": 1, "onednn": False}
     run.write_json("manifest.json", manifest)
     again = f"TF_ENABLE_ONEDNN_OPTS=0 make train NEW=1 RECIPE=quick ARGS='{arguments} --threads 1'"
     assert repeat_command(run) == again
-    manifest["identity"] |= {"threads": "; rm -rf", "onednn": "; rm -rf"}  # somebody else's
-    run.write_json("manifest.json", manifest)
-    assert repeat_command(run) == command
+    manifest["identity"] |= {"threads": None, "onednn": None, "precision": "x; echo $(shell echo run) $HOME"}
+    run.write_json("manifest.json", manifest)  # somebody else's
+    dry = subprocess.run(
+        ["make", "-n", *shlex.split(repeat_command(run))[1:]], cwd=ROOT, capture_output=True, text=True
+    )
+    assert shlex.split(dry.stdout.splitlines()[-1])[-1] == manifest["identity"]["precision"]
+    run.write_json("manifest.json", before)
 
 
 def test_members_are_compared_on_the_test_rows(made):
