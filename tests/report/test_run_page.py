@@ -210,9 +210,8 @@ def test_the_repeating_command_names_what_differs_and_parses(made):
     assert repeat_command(run) == again
     manifest["identity"] |= {"threads": None, "onednn": None, "precision": "x; echo $(shell echo run) $HOME"}
     run.write_json("manifest.json", manifest)  # somebody else's
-    dry = subprocess.run(
-        ["make", "-n", *shlex.split(repeat_command(run))[1:]], cwd=ROOT, capture_output=True, text=True
-    )
+    words = shlex.split(repeat_command(run))[1:]
+    dry = subprocess.run(["make", "-n", *words], cwd=ROOT, capture_output=True, text=True)
     assert shlex.split(dry.stdout.splitlines()[-1])[-1] == manifest["identity"]["precision"]
     run.write_json("manifest.json", before)
 
