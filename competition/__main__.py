@@ -129,11 +129,15 @@ def parser() -> ArgumentParser:
     sub.add_argument("--name", help="of the table and the page in submissions/studies/")
 
     sub = command(commands.kernel, settings)
-    sub.add_argument("--recipe", choices=RECIPES, default="best", help="default: best")
+    what = sub.add_mutually_exclusive_group()
+    what.add_argument("--recipe", choices=RECIPES, default="best", help="that is trained there (default: best)")
+    what.add_argument("--run", help="whose members predict there; their weights go along as a dataset of yours")
     sub.add_argument("--minutes", type=float, help="that it trains (default: what Kaggle's limit leaves)")
+    sub.add_argument("--accelerator", choices=("t4", "l4", "none"), help="default: t4, two of them; to predict: none")
     sub.add_argument("--kind", choices=("notebook", "script"), default="notebook", help="default: notebook")
     sub.add_argument("--username", help="on Kaggle (default: the one that the kaggle command line knows)")
     sub.add_argument("--push", action="store_true", help="run it on Kaggle and fetch its outputs")
+    sub.add_argument("--follow", action="store_true", help="instead, go on with what was pushed and is not fetched")
     sub.add_argument("--unpack", type=Path, metavar="FILE", help="instead, get the package back out of a kernel")
     sub.add_argument("--into", type=Path, help="folder (default: submissions/kernel-KIND, or unpacked/ beside FILE)")
 

@@ -87,18 +87,31 @@ def coverage(options, folders: Folders) -> None:
 
 
 def kernel(options, folders: Folders) -> None:
-    """pack the package and a recipe into a Kaggle kernel."""
-    from competition.kaggle import client
-    from competition.kaggle.kernel import pack, unpack
-    from competition.kaggle.kernel_run import run_on_kaggle
+    """pack the package into a Kaggle kernel: with a recipe to train there, or with a run's weights to predict."""
+    from competition.kaggle import client, kernel_run
+    from competition.kaggle.inference import upload_weights
+    from competition.kaggle.kernel import pack, pack_inference, unpack
+    from competition.runs.run import find_run
 
     if options.unpack:
         return print(*unpack(options.unpack, options.into or options.unpack.parent / "unpacked"), sep="\n")
-    folder = options.into or folders.submissions / f"kernel-{options.kind}"
+    if options.follow:
+        return kernel_run.follow_pushed(folders)
     owner = options.username or client.username()
-    print(pack(folder, owner, options.recipe, chosen_settings(options), options.kind, options.minutes))
+    folder = options.into or folders.submissions / f"kernel-{'inference-' if options.run else ''}{options.kind}"
+    if options.run:
+        run = find_run(folders, options.run)
+        machine = options.accelerator or "none"
+        weights, dataset = pack_inference(folders, folder, owner, run, options.kind, machine)
+        print(folder, weights, sep="\n")
+        if options.push:
+            upload_weights(weights, dataset, run.name)
+    else:
+        machine = options.accelerator or "t4"
+        pack(folder, owner, options.recipe, chosen_settings(options), options.kind, options.minutes, machine)
+        print(folder)
     if options.push:
-        run_on_kaggle(folders, folder)
+        kernel_run.run_on_kaggle(folders, folder, run.name if options.run else "")
 
 
 def notebook(options, folders: Folders) -> None:

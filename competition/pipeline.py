@@ -14,7 +14,7 @@ from competition.ensemble.manifest import manifest_of
 from competition.ensemble.members import fix_threads, train_members
 from competition.execution.engines import choose_engine
 from competition.kaggle.download import fetch_missing
-from competition.kaggle.time_limit import budget_of
+from competition.kaggle.kernel import budget_of
 from competition.network.device import Setup, gpus
 from competition.runs import history, resuming
 from competition.runs.checkpoint import MemberResult

@@ -12,7 +12,8 @@ from pathlib import Path
 from competition.data.constants import COMPETITION
 from competition.errors import CompetitionError
 from competition.kaggle.cli import patiently, run_kaggle
-from competition.kaggle.failures import GET_TOKEN, explain
+from competition.kaggle.credentials import redacted
+from competition.kaggle.failures import GET_TOKEN, KaggleError, explain
 
 DOWNLOAD_TIMEOUT = 3600  # seconds
 PAGE = 200  # submissions listed; the command line does not tell where the next page begins
@@ -26,7 +27,7 @@ class Submission:
         ref: Kaggle's number of it.
         date: when it arrived, UTC, as Kaggle writes it.
         description: the message it was sent with.
-        status: `PENDING`, `COMPLETE` or `ERROR`.
+        status: `PENDING`, `COMPLETE`, `ERROR`, or whatever a newer Kaggle says.
         score: accuracy on the public leaderboard, None while there is none.
     """
 
@@ -39,10 +40,26 @@ class Submission:
 
 @dataclass(frozen=True)
 class KernelStatus:
-    """How a kernel's newest session stands: `QUEUED`, `RUNNING`, `COMPLETE`, `ERROR`, … and why it failed."""
+    """How a kernel's session stands: `QUEUED`, `RUNNING`, `COMPLETE`, `ERROR`, … and why it failed."""
 
     state: str
-    message: str
+    message: str = ""
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more comes of it."""
+        return ended(self.state)
+
+
+def ended(status: str) -> bool:
+    """Whether a status of a session or a submission is final; of one that is new to us, its ending decides."""
+    return status not in ("QUEUED", "NEW_SCRIPT", "CANCEL_REQUESTED") and not status.endswith("ING")
+
+
+def unknown_status(error: KaggleError) -> str:
+    """The status that Kaggle reported and its command line does not know, where that was the error; else empty."""
+    found = re.search(r"KeyError: '(\w+)'", str(error)) if error.kind == "status" else None
+    return found[1] if found else ""
 
 
 def download(folder: Path, tick: Callable[[], None] = lambda: None) -> Path:
@@ -60,10 +77,19 @@ def download(folder: Path, tick: Callable[[], None] = lambda: None) -> Path:
     """
     zipped = folder / f"{COMPETITION}.zip"
     command = ("competitions", "download", COMPETITION, "-q", "-p", str(folder))
-    text = patiently(lambda: run_kaggle(*command, timeout=DOWNLOAD_TIMEOUT, tick=tick))
+    text = patiently(lambda: run_kaggle(*command, timeout=DOWNLOAD_TIMEOUT, tick=tick, download=True))
+    page = next(filter(_is_page, folder.iterdir()), None)  # under the name of the API's method, or of the zip
+    if page:
+        page.unlink()
+        raise explain("<html>")
     if not zipped.is_file():
         raise explain(text)
     return zipped
+
+
+def _is_page(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(100).lstrip().startswith(b"<")
 
 
 def submit(path: Path, message: str) -> None:
@@ -123,9 +149,10 @@ def push_kernel(folder: Path) -> tuple[str, str]:
         The number of the new version (empty where Kaggle gives none) and the kernel's page.
 
     Raises:
-        KaggleError: Kaggle took nothing, or not the sources that the metadata names.
+        KaggleError: Kaggle took nothing, or not the sources that the metadata names; or (`kind` is one of TRANSIENT)
+            it may have taken it: whoever tries again must first look.
     """
-    text = patiently(lambda: run_kaggle("kernels", "push", "-p", str(folder)))
+    text = run_kaggle("kernels", "push", "-p", str(folder))
     done = re.search(r"Kernel version (?:(\S+) )?successfully pushed\.\s+Please check progress at (\S*)", text)
     if done is None or "are not valid" in text:  # exit code 0 all the same
         raise explain(text, "are not valid|Kernel push error")
@@ -133,8 +160,18 @@ def push_kernel(folder: Path) -> tuple[str, str]:
 
 
 def kernel_status(kernel: str) -> KernelStatus:
-    """How the newest session of a kernel (`owner/slug`) stands."""
-    text = patiently(lambda: run_kaggle("kernels", "status", kernel))
+    """How a session of a kernel stands.
+
+    Args:
+        kernel: `owner/slug/version`, or `owner/slug` for the newest version; which the command line up to 2.2.4 takes
+            in either case.
+    """
+    try:
+        text = patiently(lambda: run_kaggle("kernels", "status", kernel))
+    except KaggleError as error:
+        if status := unknown_status(error):
+            return KernelStatus(status)
+        raise
     found = re.search(r'has status "(?:\w+\.)?(\w+)"', text)
     if found is None:
         raise explain(text)
@@ -143,12 +180,65 @@ def kernel_status(kernel: str) -> KernelStatus:
 
 
 def kernel_output(kernel: str, folder: Path, pattern: str = "") -> None:
-    """Fetch the files (all pages) and the log of a kernel's newest session.
+    """Fetch the files (all pages) and the log of a kernel's session.
 
     Up to 2.2.4 the command line does not look whether a file's own address answered well: check what arrived.
 
     Args:
+        kernel: see `kernel_status`.
         pattern: regular expression that a file's name must match somewhere; the log always comes.
     """
     command = ("kernels", "output", kernel, "-q", "--force", "-p", str(folder), "--file-pattern", pattern)
-    patiently(lambda: run_kaggle(*command, timeout=DOWNLOAD_TIMEOUT))
+    patiently(lambda: run_kaggle(*command, timeout=DOWNLOAD_TIMEOUT, download=True))
+
+
+def dataset_files(dataset: str) -> dict[str, int] | None:
+    """The names and bytes of a dataset's files, the first 200; None where there is no such dataset.
+
+    Args:
+        dataset: `owner/slug`.
+    """
+    try:
+        text = patiently(lambda: run_kaggle("datasets", "files", dataset, "--csv", "--page-size", str(PAGE)))
+    except KaggleError as error:
+        if error.kind in ("missing", "forbidden"):
+            return None
+        raise
+    return {name: int(size) for name, size in re.findall(r"^([^,\n]+),(\d+),", text, re.MULTILINE)}
+
+
+def send_dataset(folder: Path, version: str | None) -> None:
+    """Create a private dataset out of a folder with dataset-metadata.json, or a new version of it, once.
+
+    Args:
+        version: what the version is about; None creates the dataset.
+
+    Raises:
+        KaggleError: Kaggle took it not, or (`kind` is one of TRANSIENT) may have taken it.
+    """
+    command = ("datasets", "create") if version is None else ("datasets", "version", "-m", version)
+    text = run_kaggle(*command, "-q", "-p", str(folder), timeout=DOWNLOAD_TIMEOUT)
+    if "is being created" not in text:  # exit code 0 all the same
+        raise explain(text)
+
+
+def dataset_ready(dataset: str) -> bool:
+    """Whether Kaggle has taken in the newest version of a dataset."""
+    return "ready" in patiently(lambda: run_kaggle("datasets", "status", dataset)).split()
+
+
+def gpu_hours() -> str:
+    """What is left of the week's GPU hours, in words; empty where Kaggle does not say."""
+    text = patiently(lambda: run_kaggle("quota", "--csv"))
+    row = re.search(r"^GPU,[\d.]+h,([\d.]+)h,([\d.]+)h,(\S*)", text, re.MULTILINE)
+    return f"{row[1]} of {row[2]} GPU hours are left until {row[3][:16]} UTC" if row else ""
+
+
+def reason_of(submission: Submission) -> str:
+    """Why Kaggle could not score a submission; empty where the command line, up to 2.2.4, cannot tell."""
+    try:
+        text = patiently(lambda: run_kaggle("competitions", "submission", submission.ref))
+    except KaggleError:
+        return ""
+    reason = re.search(r"^Error: +(.+)", text, re.MULTILINE)
+    return redacted(reason[1]) if reason else ""

@@ -1,7 +1,12 @@
-"""Pack the package and a recipe into one folder for `kaggle kernels push`: a notebook, or a script.
+"""Pack the package into one folder for `kaggle kernels push`: a notebook or a script that trains, or one that predicts.
 
-Both come from `templates/walkthrough.py` and hold the package's own files, so they need no internet. The same
-package makes the same bytes: dates are left out, and bzip2 compresses alike everywhere, which zlib does not.
+They come from templates/ and hold the package's own files, so they need no internet. The same package makes identical
+files: dates are left out, and bzip2 compresses alike everywhere, which zlib does not.
+
+Where the facts of Kaggle's machines come from, as of autumn 2026: https://www.kaggle.com/docs/notebooks ("12 hours
+execution time for CPU and GPU notebook sessions"; the command line 2.2.5 assumes 12 hours as well; nine are the rule of
+code competitions, of which this is none); https://github.com/Kaggle/kaggle-cli, docs/kernels.md and pull request 1198
+(NvidiaTeslaT4 is "GPU T4 ×2", the default; a single one is not supported).
 """
 
 import base64
@@ -9,6 +14,7 @@ import binascii
 import io
 import json
 import re
+import shutil
 import zipfile
 from pathlib import Path, PurePosixPath
 
@@ -16,19 +22,50 @@ from competition.config import choose_config
 from competition.data.constants import COMPETITION
 from competition.errors import CompetitionError
 from competition.execution.budget import Budget
-from competition.kaggle.notebook import as_notebook, as_script, fill
+from competition.kaggle.inference import write_weights
+from competition.kaggle.notebook import TEMPLATE, as_notebook, as_script, fill
 from competition.runs import files
-from competition.runs.folders import PACKAGE
+from competition.runs.folders import PACKAGE, Folders
+from competition.runs.run import Run
 from competition.runs.version import package_files
 
+INFERENCE = TEMPLATE.with_name("inference.py")
 LARGEST = 1_000_000  # bytes of source that Kaggle takes in one kernel
 CODE_FILES = {"notebook": "kernel.ipynb", "script": "kernel.py"}
+HOURS = 12  # after which Kaggle ends a session, whatever it has written
+MARGIN = 30  # minutes of them: for the notebook around the training, and for members that take longer than the last
+# Kaggle's names of them. On GPUs one member trains on each at a time, whatever the cores.
+ACCELERATORS = {
+    "t4": "NvidiaTeslaT4",  # two; they train in mixed_float16, as they compute bfloat16 in software
+    "l4": "NvidiaL4",  # four; mixed_bfloat16. Kaggle lends them to participants of certain competitions only
+    "none": "",  # four cores; float32 unless they have native bfloat16. Takes no GPU hours
+}
+
+
+def budget_of(folders: Folders, minutes: float | None, gpu: bool, recipe: str | None) -> Budget:
+    """What a run may take, from now: the minutes that it is given, but on Kaggle no longer than a session lasts.
+
+    Raises:
+        CompetitionError: `minutes` is no positive number.
+    """
+    if folders.working is None:
+        return Budget(minutes)
+    longest = 60 * HOURS - MARGIN
+    slow = not gpu and recipe in ("best", "reference")
+    advice = " On a CPU, RECIPE=fast is quicker." if slow else ""
+    return Budget(min(Budget(minutes).minutes or longest, longest), advice)
 
 
 def pack(
-    folder: Path, owner: str, recipe: str, settings: dict, kind: str = "notebook", minutes: float | None = None
+    folder: Path,
+    owner: str,
+    recipe: str,
+    settings: dict,
+    kind: str = "notebook",
+    minutes: float | None = None,
+    accelerator: str = "t4",
 ) -> Path:
-    """Write a kernel and its kernel-metadata.json.
+    """Write a kernel that trains, and its kernel-metadata.json.
 
     Args:
         folder: where to; it is made if need be.
@@ -37,6 +74,7 @@ def pack(
         settings: fields of Config that differ from the recipe's; None leaves the recipe's.
         kind: `notebook` or `script`.
         minutes: that it trains; None: what Kaggle's limit leaves.
+        accelerator: a name in ACCELERATORS.
 
     Returns:
         The folder.
@@ -44,14 +82,59 @@ def pack(
     Raises:
         CompetitionError: a setting or `minutes` is out of range, the user name is none, or the kernel is too large.
     """
-    if not re.fullmatch(r"[A-Za-z0-9-]+", owner):
-        raise CompetitionError(
-            f"A Kaggle user name has letters, digits and hyphens. Received: {owner!r}. Next: --username NAME."
-        )
+    owner = _checked(owner)
     settings = {name: value for name, value in settings.items() if value is not None}
     choose_config(recipe, "kaggle", settings)
     limit = {} if minutes is None else {"MINUTES": Budget(minutes).minutes}
     cells = fill(PACKED=packed_package(), RECIPE=recipe, SETTINGS=settings, **limit)
+    title = f"Digit Recognizer {recipe}" + (" script" if kind == "script" else "")
+    _write(folder, owner, title, cells, kind, accelerator)
+    return folder
+
+
+def pack_inference(
+    folders: Folders, folder: Path, owner: str, run: Run, kind: str = "notebook", accelerator: str = "none"
+) -> tuple[Path, str]:
+    """Write a kernel that only predicts, and beside its folder, in `<folder>-weights`, the dataset that it needs.
+
+    Args:
+        folder: where to; what an earlier pack left there is replaced.
+        owner: the user name on Kaggle.
+        run: whose submitted members predict.
+        kind: `notebook` or `script`.
+        accelerator: a name in ACCELERATORS.
+
+    Returns:
+        The folder of the weights, and the dataset's name, `owner/slug`.
+
+    Raises:
+        CompetitionError: the user name is none, the run saw other data than the competition's or is damaged, or the
+            kernel is too large.
+    """
+    owner, title = _checked(owner), f"Digit Recognizer {run.config.recipe}"
+    weights, dataset = folder.with_name(f"{folder.name}-weights"), f"{owner}/{_slug(f'{title} weights')}"
+    shutil.rmtree(weights, ignore_errors=True)
+    write_weights(folders, run, weights, dataset, f"{title} weights")
+    sha256 = files.sha256_of(run.submission_csv)
+    cells = fill(INFERENCE, PACKED=packed_package(), RUN=run.name, SHA256=sha256)
+    _write(folder, owner, f"{title} inference", cells, kind, accelerator, [dataset])
+    return weights, dataset
+
+
+def _checked(owner: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9-]+", owner):
+        raise CompetitionError(
+            f"A Kaggle user name has letters, digits and hyphens. Received: {owner!r}. Next: --username NAME."
+        )
+    return owner.lower()
+
+
+def _slug(title: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", title.lower())
+
+
+def _write(folder: Path, owner: str, title: str, cells, kind: str, accelerator: str, datasets: list[str] = ()) -> None:
+    """Write a kernel's code file and its kernel-metadata.json."""
     content = as_notebook(cells) if kind == "notebook" else as_script(cells)
     # The command line sends a notebook as ASCII JSON on one line.
     size = len(json.dumps(json.loads(content))) if kind == "notebook" else len(content.encode())
@@ -59,27 +142,25 @@ def pack(
         raise CompetitionError(
             f"Kaggle takes kernels of up to {LARGEST} bytes. Received: {size}. Next: find what is large in {PACKAGE}."
         )
-    title = f"Digit Recognizer {recipe}" + " script" * (kind == "script")
     metadata = {
-        "id": f"{owner.lower()}/{re.sub(r'[^a-z0-9]+', '-', title.lower())}",
+        "id": f"{owner}/{_slug(title)}",
         "title": title,
         "code_file": CODE_FILES[kind],
         "language": "python",
         "kernel_type": kind,
         "is_private": True,
-        "enable_gpu": True,
+        "enable_gpu": accelerator != "none",
         "enable_tpu": False,
         "enable_internet": False,
-        "machine_shape": "NvidiaTeslaT4",  # two of them
+        "machine_shape": ACCELERATORS[accelerator],
         "competition_sources": [COMPETITION],
-        "dataset_sources": [],
+        "dataset_sources": list(datasets),
         "kernel_sources": [],
         "model_sources": [],
         "keywords": [],
     }
     files.write(folder / CODE_FILES[kind], content)
-    files.write(folder / "kernel-metadata.json", json.dumps(metadata, indent=2) + "\n")
-    return folder
+    files.write_json(folder / "kernel-metadata.json", metadata)
 
 
 def unpack(file: Path, folder: Path) -> list[Path]:

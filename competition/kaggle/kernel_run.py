@@ -1,27 +1,32 @@
-"""Run a packed kernel on Kaggle: push it, follow it to its end, fetch its run into submissions/."""
+"""Run a packed kernel on Kaggle: push it, follow it to its end, fetch what it made into submissions/.
 
-import calendar
+A session takes hours of the week's quota, so what was pushed is remembered in submissions/kernels.json until it has
+been fetched: `make kernel FOLLOW=1` goes on, on another day too.
+"""
+
 import json
+import re
 import shutil
 import time
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from tqdm import tqdm
 
 from competition.errors import CompetitionError
-from competition.kaggle import client
-from competition.kaggle.failures import KaggleError
-from competition.runs import files, history
+from competition.kaggle import cli, client
+from competition.kaggle.client import KernelStatus
+from competition.kaggle.failures import TRANSIENT, KaggleError
+from competition.kaggle.fetch import Refused, take_predictions, take_run
+from competition.kaggle.kernel import HOURS
+from competition.runs import files
 from competition.runs.folders import Folders
-from competition.runs.run import Run, list_runs
 from competition.runs.version import package_sha256
 
 POLL = 30  # seconds between two looks at the kernel
-PATIENCE = 13 * 3600  # seconds; Kaggle itself ends a kernel after 12 hours
-CLOCKS = 300  # seconds that two machines' clocks may differ
+PATIENCE = (HOURS + 1) * 3600  # seconds; Kaggle itself ends a session after HOURS
 WANTED = r"^(submission\.csv|submissions/[^.])"  # of the outputs: no caches
-FAILED = ("ERROR", "CANCEL_REQUESTED", "CANCEL_ACKNOWLEDGED")
 
 
 @dataclass(frozen=True)
@@ -29,142 +34,212 @@ class Pushed:
     """A kernel on its way.
 
     Attributes:
-        kernel: `owner/slug`.
-        version: as Kaggle counts; empty where it does not say.
+        kernel: `owner/slug`, as Kaggle answered: another one than was packed where that one is taken.
+        version: as Kaggle counts; empty where it did not say: then the newest.
         url: the kernel's page.
-        package: hash of the package that was packed.
-        time: when, seconds since 1970.
+        package: hash of the package that was packed; empty where somebody else pushed it.
+        run: the run whose members predict there; empty where the kernel trains one.
+        refused: why its outputs were not taken; empty before that.
     """
 
     kernel: str
     version: str
     url: str
     package: str
-    time: float
+    run: str = ""
+    refused: str = ""
+
+    @property
+    def name(self) -> str:
+        """What the command line asks Kaggle for."""
+        return f"{self.kernel}/{self.version}" if self.version else self.kernel
 
 
-def run_on_kaggle(folders: Folders, packed: Path) -> Run:
-    """Push a packed folder, wait until the kernel ends and bring its run home.
+def run_on_kaggle(folders: Folders, packed: Path, run: str = "") -> None:
+    """Push a packed folder, or go on with what was pushed of it: wait until it ends, and fetch what it made.
 
     Args:
         packed: folder with kernel-metadata.json, packed from this package as it is now.
+        run: whose members predict there; empty where the kernel trains a run.
 
     Raises:
         CompetitionError: Kaggle took it not, the kernel failed, or its outputs are not those of this version.
     """
-    pushed = push(packed)
-    print(f"Pushed version {pushed.version or '?'} of {pushed.kernel}: {pushed.url}", flush=True)
-    follow(folders, pushed)
-    run = fetch(folders, pushed)
-    print(f"{run.path} is complete. Next: `make submit RUN={run.name}`.")
-    return run
-
-
-def push(packed: Path) -> Pushed:
-    """Push a packed folder; Kaggle then runs it."""
     try:
-        kernel = json.loads((packed / "kernel-metadata.json").read_text("utf-8"))["id"]
+        metadata = json.loads((packed / "kernel-metadata.json").read_text("utf-8"))
+        kernel, gpu = metadata["id"], metadata["enable_gpu"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CompetitionError(f"{packed} must hold a packed kernel. Received: {error}. Next: `make kernel`.") from None
-    started, package = time.time(), package_sha256()
-    version, url = client.push_kernel(packed)
-    return Pushed(kernel, version, url, package, started)
+    pushed = _remembered(folders).get(kernel)
+    if pushed and not pushed.refused:
+        print(f"{pushed.name} was pushed before and is not fetched yet: {pushed.url}", flush=True)
+    else:
+        pushed = replace(_push(kernel, packed, gpu), run=run)
+        _remember(folders, kernel, pushed)
+    _finish(folders, kernel, pushed)
 
 
-def follow(folders: Folders, pushed: Pushed) -> None:
-    """Wait until the kernel's newest session has ended well.
+def follow_pushed(folders: Folders) -> None:
+    """Go on with the kernels that were pushed and not fetched, from anywhere and on any day.
 
     Raises:
-        CompetitionError: it failed, with Kaggle's own message, or takes longer than PATIENCE.
+        CompetitionError: there is none, or as `run_on_kaggle`.
     """
-    started, line = time.monotonic(), "{desc}, {elapsed}"
-    with tqdm(desc=pushed.kernel, bar_format=line, leave=False, disable=None) as bar:
+    remembered = _remembered(folders)
+    if not remembered:
+        raise CompetitionError(
+            f"FOLLOW=1 goes on with a kernel that was pushed. Received: none in {_memory(folders)}. "
+            "Next: `make kernel PUSH=1`."
+        )
+    for kernel, pushed in sorted(remembered.items(), key=lambda item: item[1].refused):  # those may fail again
+        _finish(folders, kernel, pushed)
+
+
+def _push(kernel: str, packed: Path, gpu: bool) -> Pushed:
+    """Push a folder, once; where the answer was lost, look whether it arrived before trying again."""
+    url = f"https://www.kaggle.com/code/{kernel}"
+    before = _status(kernel)
+    if before and not before.ended:
+        print(f"{kernel} is {before.state.lower()} already, pushed from elsewhere: {url}", flush=True)
+        return Pushed(kernel, "", url, "")
+    with suppress(KaggleError):
+        if gpu and (hours := client.gpu_hours()):
+            print(f"{hours}.", flush=True)
+    package = package_sha256()
+    for attempt in range(1, len(cli.PAUSES) + 2):
+        try:
+            version, url = client.push_kernel(packed)
+            answered = re.search(r"([\w-]+/[\w-]+)/?(\?\S*)?$", url)
+            pushed = Pushed(answered[1] if answered else kernel, version, url, package)
+            print(f"Pushed {pushed.name}: {url}", flush=True)
+            return pushed
+        except KaggleError as error:
+            if error.kind not in TRANSIENT:
+                raise
+            time.sleep(POLL)  # until then, Kaggle may not show what arrived
+            try:
+                now = _status(kernel)
+            except CompetitionError:
+                raise CompetitionError(f"{error} Whether it arrived is not known: the same command looks.") from None
+            if now and now != before:
+                print(f"The answer was lost, but {kernel} is {now.state.lower()}: {url}", flush=True)
+                return Pushed(kernel, "", url, package)
+            if error.kind != "busy" or attempt > len(cli.PAUSES):
+                raise
+            cli.wait_while_busy(error, attempt)
+    raise AssertionError("the last attempt returns or raises")
+
+
+def _status(kernel: str) -> KernelStatus | None:
+    """How the newest session of a kernel stands; None where there is no such kernel."""
+    try:
+        return client.kernel_status(kernel)
+    except KaggleError as error:
+        if error.kind in ("missing", "forbidden"):
+            return None
+        raise
+
+
+def _finish(folders: Folders, kernel: str, pushed: Pushed) -> None:
+    """Follow a pushed kernel, fetch what it made, and forget it."""
+    try:
+        status = _follow(pushed)
+    except KeyboardInterrupt:
+        print(f"{pushed.name} goes on at Kaggle. Next: `make kernel FOLLOW=1`.")
+        raise
+    if status.state != "COMPLETE":
+        log = _log(folders, pushed)
+        _remember(folders, kernel, None)
+        raise CompetitionError(
+            f"The kernel must end well. Received: {status.state}: {status.message or 'no message'}{log}. "
+            f"Next: {pushed.url}, then `make kernel PUSH=1`."
+        )
+    slug = pushed.kernel.rpartition("/")[2]
+    fetched = folders.submissions / f"fetched-{slug}-{pushed.version or time.strftime('%Y%m%d-%H%M%S')}"
+    try:
+        client.kernel_output(pushed.name, fetched, WANTED)
+        if pushed.run:
+            print(take_predictions(folders, fetched, pushed.run))
+        else:
+            print(take_run(folders, fetched, pushed.package, exact=bool(pushed.version)))
+    except KaggleError:
+        shutil.rmtree(fetched, ignore_errors=True)  # a part of them, which Kaggle still has
+        raise
+    except Refused as error:
+        _remember(folders, kernel, replace(pushed, refused=str(error)))
+        raise CompetitionError(
+            f"The outputs of {pushed.name} must be those of the kernel that was pushed. Received: {error}; they stay "
+            f"in {fetched}. Next: {pushed.url}; `make kernel FOLLOW=1` fetches them again, PUSH=1 runs it again."
+        ) from None
+    shutil.rmtree(fetched, ignore_errors=True)
+    _remember(folders, kernel, None)
+
+
+def _follow(pushed: Pushed) -> KernelStatus:
+    """Wait until the session has ended, however it does; failures on the way there end nothing.
+
+    Raises:
+        CompetitionError: Kaggle refuses to say how it stands, or it takes longer than PATIENCE.
+    """
+    started, state, lost = time.monotonic(), "unknown", False
+    with tqdm(desc=pushed.name, bar_format="{desc}, {elapsed}", leave=False, disable=None) as bar:
         while time.monotonic() - started < PATIENCE:
             time.sleep(POLL)  # first of all: at once, Kaggle may still tell of the session before
-            status = client.kernel_status(pushed.kernel)
-            if status.state == "COMPLETE":
-                return
-            if status.state in FAILED:
-                raise CompetitionError(
-                    f"The kernel must end well. Received: {status.state}: {status.message or 'no message'}"
-                    f"{_log(folders, pushed)}. Next: {pushed.url}, then `make kernel PUSH=1`."
-                )
-            bar.set_description_str(f"{pushed.kernel}: {status.state.lower()}")
-    raise CompetitionError(f"The kernel must end within {PATIENCE // 3600} hours. Received: {status.state}. "
-                           f"Next: {pushed.url}.")  # fmt: skip
-
-
-def fetch(folders: Folders, pushed: Pushed) -> Run:
-    """Fetch the outputs of a kernel into a run folder like a local run's, with its row in history.csv.
-
-    Raises:
-        CompetitionError: the outputs are damaged, incomplete or of an older version; nothing is kept then.
-    """
-    fetched = folders.submissions / f".{pushed.kernel.rpartition('/')[2]}"
-    shutil.rmtree(fetched, ignore_errors=True)
-    try:
-        client.kernel_output(pushed.kernel, fetched, WANTED)
-        inside = Folders(fetched, fetched / "submissions")
-        run = _checked(inside, pushed)
-        row = history.find(inside, run)
-        home = Run(folders.submissions / run.name)
-        if home.path.exists():
-            raise _refusal(pushed, f"{run.name}, which is here already")
-        run.path.rename(home.path)
-    finally:
-        shutil.rmtree(fetched, ignore_errors=True)
-    history.add(folders, row or history.row_of(home, home.scores))
-    return home
-
-
-def _checked(inside: Folders, pushed: Pushed) -> Run:
-    """The run among the outputs, when it is whole and that of the pushed version."""
-    complete = [run for run in list_runs(inside) if run.complete]
-    if not complete:
-        raise _refusal(pushed, "outputs without a complete run")
-    run = complete[-1]
-    if run.manifest.get("identity", {}).get("package") != pushed.package:
-        raise _refusal(pushed, f"{run.name}, made by an older version of the package")
-    try:
-        began = calendar.timegm(time.strptime(run.name[:15], "%Y%m%d-%H%M%S"))
-    except ValueError:
-        raise _refusal(pushed, f"{run.name}, no run's name") from None
-    if began < pushed.time - CLOCKS:
-        raise _refusal(pushed, f"{run.name}, made by an older version of the kernel")
-    members = [path.name for path in (run.path / "members").glob("*") if path.name in (run.part or [path.name])]
-    whole = sum(_is_whole(run, name) for name in members)
-    wanted = len(run.part or ()) or run.config.members
-    if whole < max(wanted, len(members)):
-        raise _refusal(pushed, f"{whole} whole members of {wanted}")
-    sums = [files.sha256_of(path) for path in (run.submission_csv, inside.input / "submission.csv") if path.exists()]
-    if sums != [run.read_json("done.json").get("sha256")] * 2:
-        raise _refusal(pushed, "another submission.csv than the run's")
-    return run
-
-
-def _is_whole(run: Run, member: str) -> bool:
-    try:
-        run.load_member(member)
-    except CompetitionError:
-        return False
-    return True
-
-
-def _refusal(pushed: Pushed, received: str) -> CompetitionError:
-    return CompetitionError(
-        f"The outputs of {pushed.kernel} must be those of version {pushed.version or 'pushed'}. "
-        f"Received: {received}. Next: {pushed.url}, then `make kernel PUSH=1`."
-    )
+            try:
+                status = client.kernel_status(pushed.name)
+            except KaggleError as error:
+                if error.kind not in TRANSIENT:
+                    raise
+                if not lost:
+                    tqdm.write(f"{str(error).partition(' Next: ')[0]} The kernel goes on; looking every {POLL:g} s.")
+                lost = True
+                continue
+            if status.ended:
+                return status
+            state, lost = status.state, False
+            bar.set_description_str(f"{pushed.name}: {state.lower()}")
+    raise CompetitionError(f"The kernel must end within {PATIENCE // 3600} hours. Received: {state}. "
+                           f"Next: {pushed.url}, then `make kernel FOLLOW=1`.")  # fmt: skip
 
 
 def _log(folders: Folders, pushed: Pushed) -> str:
     """Save the kernel's log and say where; a log that does not come is no further failure."""
     slug = pushed.kernel.rpartition("/")[2]
     try:
-        client.kernel_output(pushed.kernel, folders.submissions / ".log", "^$")
+        client.kernel_output(pushed.name, folders.submissions / ".log", "^$")
         log = (folders.submissions / ".log" / f"{slug}.log").replace(folders.submissions / f"{slug}.log")
     except (KaggleError, OSError):
         return ""
     finally:
         shutil.rmtree(folders.submissions / ".log", ignore_errors=True)
     return f" (log: {log})"
+
+
+def _memory(folders: Folders) -> Path:
+    return folders.submissions / "kernels.json"
+
+
+def _remembered(folders: Folders) -> dict[str, Pushed]:
+    """What was pushed and not fetched, oldest first, by the names that were packed."""
+    if not _memory(folders).exists():
+        return {}
+    try:
+        content = json.loads(_memory(folders).read_text("utf-8"))
+        return {kernel: Pushed(**fields) for kernel, fields in content.items()}
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise CompetitionError(
+            f"{_memory(folders)} must list the pushed kernels. Received: {error}. "
+            "Next: look at https://www.kaggle.com/work/code, and move the file away."
+        ) from None
+
+
+def _remember(folders: Folders, kernel: str, pushed: Pushed | None) -> None:
+    """Keep a pushed kernel, or forget it."""
+    with files.alone(_memory(folders)):
+        remembered = {name: one for name, one in _remembered(folders).items() if name != kernel}
+        if pushed:
+            remembered[kernel] = pushed
+        if remembered:
+            files.write_json(_memory(folders), {name: asdict(one) for name, one in remembered.items()})
+        else:
+            _memory(folders).unlink(missing_ok=True)

@@ -2,6 +2,9 @@
 
 What ties a row of history.csv to Kaggle's own list is the file's sha256: its first eight digits are in the
 message that goes with a submission. So whatever is interrupted, `make scores` finds its way.
+
+`kaggle competitions submit --wait` does less: it waits for the number that its own upload was answered with, so where
+that answer is lost or the waiting is interrupted nothing finds the submission again; and 2.2.4 has no such flag.
 """
 
 import time
@@ -15,7 +18,7 @@ from competition.data.submission import check_submission
 from competition.errors import CompetitionError
 from competition.kaggle import cli, client
 from competition.kaggle.client import Submission
-from competition.kaggle.failures import KaggleError
+from competition.kaggle.failures import TRANSIENT, KaggleError
 from competition.kaggle.provenance import refuse_unknown, row_of_file, row_of_run
 from competition.runs import history
 from competition.runs.folders import Folders
@@ -24,6 +27,7 @@ from competition.runs.run import Run, find_run
 POLL = 10  # seconds between two looks at Kaggle's list
 PATIENCE = 900  # seconds to wait for a score
 LISTED = 60  # seconds until a submission must be in the list
+FAILURES = 5  # looks in a row that may fail while waiting for a score
 
 
 def submit(
@@ -67,10 +71,11 @@ def submit(
     except KeyboardInterrupt:
         print("The submission may be on its way; `make scores` finds it and its score.")
         raise
-    if submission.status == "ERROR":
+    if client.ended(submission.status) and submission.status != "COMPLETE":
+        reason = client.reason_of(submission)
         raise CompetitionError(
-            f"Kaggle must be able to score the file. Received: {submission.status} for submission {submission.ref}. "
-            f"Next: read the reason at {PAGE}/submissions."
+            f"Kaggle must be able to score the file. Received: {submission.status} for submission {submission.ref}"
+            f"{f': {reason}' if reason else ''}. Next: {PAGE}/submissions shows it; `make check FILE={path}` checks it."
         )
     print(verdict(row) if row.get("leaderboard") else "No score yet. Next: `make scores`.")
     return row
@@ -141,7 +146,7 @@ def message_of(row: dict, path: Path) -> str:
 def _refuse_sent(row: dict, ref: str | None, when: str | None) -> None:
     if ref:
         raise CompetitionError(
-            f"The same bytes are sent once. Received: {row['run']}, sent {(when or '')[:16]} as submission {ref}. "
+            f"A file is sent once. Received: {row['run']}, sent {(when or '')[:16]} as submission {ref}. "
             "Next: `make scores`, or ARGS=--force."
         )
 
@@ -159,45 +164,59 @@ def _refuse_exhausted() -> None:
 
 def _send(path: Path, message: str, row: dict, before: set[str]) -> None:
     """Upload; where the answer was lost or Kaggle was busy, look whether it arrived before trying again."""
-    for attempt, pause in enumerate((*cli.PAUSES, None), start=1):
+    for attempt in range(1, len(cli.PAUSES) + 2):
         try:
             return client.submit(path, message)
         except KaggleError as error:
-            if error.kind not in ("busy", "timeout", "network"):
+            if error.kind not in TRANSIENT:
                 raise
             try:
                 arrived = _arrived(client.submissions(), row, before)
             except CompetitionError:
-                raise CompetitionError(f"{error} Whether it arrived is not known: `make scores` tells.") from None
+                raise _unknown(error, "whether it arrived is not known; `make scores` finds it") from None
             if arrived:
                 return None
-            if error.kind != "busy" or pause is None:
+            if error.kind != "busy" or attempt > len(cli.PAUSES):
                 raise
-            cli.say_busy(pause, attempt)
+            cli.wait_while_busy(error, attempt)
 
 
 def _follow(folders: Folders, row: dict, before: set[str], wait: bool) -> Submission:
-    """Look at Kaggle's list until it shows the submission and, when asked to wait, its score."""
-    started, submission = time.monotonic(), None
+    """Look at Kaggle's list until it shows the submission and, with `wait`, its score.
+
+    A look that fails is no end: the file was sent, and the same command would refuse to send it again.
+    """
+    started, submission, failures, status = time.monotonic(), None, 0, ""
     line = "{desc}: {elapsed} of at most " + tqdm.format_interval(PATIENCE)
     with tqdm(desc="waiting for the score", bar_format=line, leave=False, disable=None) as bar:
         while True:
-            submission = _arrived(client.submissions(), row, before)
+            try:
+                submission, failures, status = _arrived(client.submissions(), row, before), 0, ""
+            except KaggleError as error:
+                status = client.unknown_status(error)  # such as RESCORING
+                failures += not status
+                if failures > FAILURES or (client.ended(status) if status else error.kind not in TRANSIENT):
+                    raise _unknown(error, "the file was sent; `make scores` brings its score") from None
             if submission:
                 _note(folders, row, submission)
-                if not wait or row["leaderboard"] or submission.status == "ERROR":
+                if not wait or row["leaderboard"] or client.ended(submission.status):
                     return submission
-            if time.monotonic() - started > (PATIENCE if submission else LISTED):
+            if time.monotonic() - started > (PATIENCE if submission or failures or status else LISTED):
                 break
-            bar.refresh()
+            bar.set_description_str(f"waiting for the score{f' ({status.lower()})' if status else ''}")
             time.sleep(POLL)
-    if submission is None:
+    if submission is None and not status:
         raise CompetitionError(
             f"Kaggle's list must show what was sent. Received: no submission with sha256 {row['sha256'][:8]} in "
             f"{LISTED:g} s. Next: `make scores` in some minutes; if it is still not there, `make submit` again."
         )
-    raise CompetitionError(f"Kaggle gives a score in {PATIENCE:g} s. Received: none yet for submission "
-                           f"{submission.ref}. Next: `make scores`.")  # fmt: skip
+    received = f"{submission.status} for submission {submission.ref}" if submission else status
+    raise CompetitionError(f"Kaggle gives a score in {PATIENCE:g} s. Received: {received}. Next: `make scores`.")
+
+
+def _unknown(error: KaggleError, next_step: str) -> CompetitionError:
+    """The same failure with the step that helps once a file was sent: the same command would send it twice."""
+    return CompetitionError(f"{str(error).partition(' Next: ')[0]} Next: {next_step}.")
 
 
 def _arrived(submissions: list[Submission], row: dict, before: set[str] = frozenset()) -> Submission | None:

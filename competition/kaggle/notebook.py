@@ -68,17 +68,18 @@ def execute(folders: Folders, run: Run) -> Path:
     return path
 
 
-def fill(**values) -> list[tuple[str, str]]:
-    """The template's cells with the values of a pack.
+def fill(template: Path = TEMPLATE, /, **values) -> list[tuple[str, str]]:
+    """A template's cells with the values of a pack.
 
     Args:
+        template: a file in templates/.
         values: by the name of the variable that gets it.
 
     Returns:
         (kind, source) of each cell, where kind is `markdown`, `code` or `hidden` (code to be folded away).
     """
     kinds = {"# %%": "code", "# %% [markdown]": "markdown", "# %% hide-input": "hidden"}
-    parts = re.split(r"^(# %%.*)\n", TEMPLATE.read_text("utf-8"), flags=re.MULTILINE)[1:]
+    parts = re.split(r"^(# %%.*)\n", template.read_text("utf-8"), flags=re.MULTILINE)[1:]
     cells = [(kinds[marker], source.strip()) for marker, source in zip(parts[::2], parts[1::2], strict=True)]
     for name, value in values.items():
         value = f'"""{value}"""' if "\n" in str(value) else json.dumps(value, ensure_ascii=False)

@@ -1,6 +1,6 @@
 """A stand-in for Kaggle's API, as far as `competition` uses it, for the real command line to talk to.
 
-It answers as a proxy does: requests carry the whole address. A test scripts what goes wrong with `server.fail`.
+It works as a proxy does: requests carry the whole address. A test scripts what goes wrong with `server.fail`.
 """
 
 import json
@@ -16,7 +16,7 @@ PAGE_SIZE = 20
 
 
 class KaggleServer:
-    """What Kaggle knows, and what it was asked.
+    """What Kaggle knows, and which requests came.
 
     Attributes:
         zipped: bytes of the competition's zip.
@@ -24,7 +24,10 @@ class KaggleServer:
         left: submissions left today.
         score_after: how many times a new submission is listed as pending before its score.
         uploads: bytes of each whole upload.
-        kernel: what push, status and output answer.
+        reason: why a submission could not be scored.
+        kernel: what push, status and output return; before the first push there is no kernel.
+        dataset: names and bytes of the dataset's files; None before it is created.
+        hours: GPU hours used of 30.
         requests: (method, body, headers) of each call.
     """
 
@@ -34,6 +37,7 @@ class KaggleServer:
         self.uploads, self.requests = [], []
         self.kernel = {"push": {"versionNumber": 3, "url": "https://www.kaggle.com/code/ann/digits"}}
         self.kernel |= {"states": ["QUEUED", "RUNNING", "COMPLETE"], "message": "", "files": {}, "log": "[]"}
+        self.kernel["pushed"], self.dataset, self.hours, self.reason = False, None, 1.5, ""
         self.token_user, self.headers, self.watch = None, {}, lambda: None
         self._failures, self._pending, self._lock = defaultdict(list), {}, threading.Lock()
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
@@ -47,9 +51,10 @@ class KaggleServer:
         self._http.server_close()
 
     def fail(self, method, status, message="", times=1):
-        """Predictions the next calls of a method with an error; status `hang`, `cut` or `after` are what they say.
+        """Let the next calls of a method fail: with a status, or `hang`, or `cut`.
 
-        `after`: the call is carried out, and then answered with 500. A message "" gives no JSON, as a proxy would.
+        `after`: the call is carried out, and then answered with 500. A message "" gives no JSON but a page, as a proxy
+        would; with status 200 too.
         """
         self._failures[method] += [(status, message)] * times
 
@@ -60,7 +65,12 @@ class KaggleServer:
         with self._lock:
             return self._failures[method].pop(0) if self._failures[method] else (None, "")
 
-    # What the API's methods answer
+    def absent(self, method):
+        """Whether a call is about what there is not."""
+        absent = {"GetKernelSessionStatus": not self.kernel["pushed"], "ListDatasetFiles": self.dataset is None}
+        return {**absent, "GetDatasetStatus": self.dataset is None}.get(method, False)
+
+    # What the API's methods return
 
     def start_submission_upload(self, body):
         return {"token": "blob-token", "createUrl": "http://localhost/upload/blob?signature=signed-secret"}
@@ -94,12 +104,44 @@ class KaggleServer:
     def introspect_token(self, body):
         return {"active": bool(self.token_user), "username": self.token_user or ""}
 
+    def get_submission(self, body):
+        row = next(row for row in self.submissions if row["ref"] == body["ref"])
+        return {**row, "errorDescription": self.reason}
+
     def save_kernel(self, body):
+        self.kernel["pushed"] = True
         return self.kernel["push"]
+
+    def get_accelerator_quota_statistics(self, body):
+        used = {"timeUsed": f"{self.hours * 3600:.0f}s", "totalTimeAllowed": "108000s"}
+        return {"quotaRefreshTime": "2026-12-05T00:00:00Z", "gpuQuota": used}
 
     def get_kernel_session_status(self, body):
         states = self.kernel["states"]
         return {"status": states.pop(0) if len(states) > 1 else states[0], "failureMessage": self.kernel["message"]}
+
+    def start_blob_upload(self, body):
+        self.blobs = [*getattr(self, "blobs", []), body]
+        return {"token": str(len(self.blobs) - 1), "createUrl": "http://localhost/upload/blob?signature=signed-secret"}
+
+    def create_dataset(self, body):
+        sent = [self.blobs[int(file["token"])] for file in body["files"]]
+        self.dataset = {blob["name"]: blob["contentLength"] for blob in sent}
+        return {"status": "ok", "url": "https://www.kaggle.com/datasets/ann/weights"}
+
+    def create_dataset_version(self, body):
+        return self.create_dataset(body["body"])
+
+    def get_dataset_status(self, body):
+        return {"status": "READY"}
+
+    def list_dataset_files(self, body):
+        date = "2026-01-02T03:04:05Z"
+        return {
+            "datasetFiles": [
+                {"name": n, "totalBytes": s, "creationDate": date} for n, s in (self.dataset or {}).items()
+            ]
+        }
 
     def list_kernel_session_output(self, body):
         first, size = int(body.get("pageToken") or 0), body["pageSize"]
@@ -154,7 +196,9 @@ def _handler(server):
             server.watch()
             if self.fails(method):
                 return
-            if method == "DownloadDataFiles":
+            if server.absent(method):
+                self.answer(404, json.dumps({"code": 404, "message": "Not found"}).encode())
+            elif method == "DownloadDataFiles":
                 self.answer(302, b"", Location="http://localhost/storage/digit-recognizer.zip?signature=signed-secret")
             else:
                 self.answer(200, json.dumps(self.carry_out(method)).encode())
@@ -183,6 +227,9 @@ def _handler(server):
                 return
             start = int((re.match(r"bytes=(\d+)-", self.headers.get("Range", "")) or [0, 0])[1])
             content, how = server.zipped[start:], server.next_failure("GET")[0]
+            if how == "page":
+                self.answer(200, b"<html>Sign in</html>", "text/html")
+                return
             self.send_response(206 if start else 200)
             for name, value in (
                 ("Content-Type", "application/zip"), ("Content-Length", str(len(content))), ("Accept-Ranges", "bytes"),

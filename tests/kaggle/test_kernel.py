@@ -21,9 +21,8 @@ import pytest
 
 from competition.data.submission import check_submission
 from competition.errors import CompetitionError
-from competition.kaggle.kernel import pack, packed_package, unpack
+from competition.kaggle.kernel import budget_of, pack, packed_package, unpack
 from competition.kaggle.notebook import execute
-from competition.kaggle.time_limit import budget_of
 from competition.runs.folders import PACKAGE, ROOT, SAMPLE, Folders
 from competition.runs.run import find_run, list_runs
 from competition.runs.version import package_sha256
@@ -73,7 +72,7 @@ def test_the_folder_holds_the_code_and_its_metadata(packed):
     }  # fmt: skip
 
 
-def test_the_same_package_makes_the_same_bytes(packed, tmp_path):
+def test_the_same_package_makes_identical_files(packed, tmp_path):
     kind, folder, metadata, text = packed
     again = pack(tmp_path / "again", "Some-One", "quick", {"epochs": 2}, kind, 2.5)
     assert (again / metadata["code_file"]).read_text() == text
@@ -168,21 +167,30 @@ def test_a_kernel_trains_best_for_as_long_as_is_said(tmp_path, command):
 
 
 @pytest.mark.parametrize(
-    ("asked", "gpu", "recipe", "minutes", "says"),
+    ("given", "gpu", "recipe", "minutes", "advice"),
     [
-        (None, True, "best", 510, ""),  # of 9 hours; the margin is half of one
+        (None, True, "best", 690, ""),  # of 12 hours; the margin is half of one
         (None, False, "best", 690, "RECIPE=fast is quicker"),
         (None, False, "reference", 690, "RECIPE=fast is quicker"),
         (None, False, "fast", 690, ""),
         (2.0, False, "quick", 2, ""),
-        (1000.0, True, "best", 510, ""),
+        (1000.0, True, "best", 690, ""),
     ],
 )
-def test_on_kaggle_a_run_ends_before_its_session_does(tmp_path, asked, gpu, recipe, minutes, says):
+def test_on_kaggle_a_run_ends_before_its_session_does(tmp_path, given, gpu, recipe, minutes, advice):
     there, here = Folders(tmp_path, tmp_path, working=tmp_path), Folders(tmp_path, tmp_path)
-    budget = budget_of(there, asked, gpu, recipe)
-    assert budget.minutes == minutes and says in budget.advice and bool(says) == bool(budget.advice)
-    assert budget_of(here, asked, gpu, recipe).minutes == asked and not budget_of(here, asked, gpu, recipe).advice
+    budget = budget_of(there, given, gpu, recipe)
+    assert budget.minutes == minutes and advice in budget.advice and bool(advice) == bool(budget.advice)
+    assert budget_of(here, given, gpu, recipe).minutes == given and not budget_of(here, given, gpu, recipe).advice
+
+
+@pytest.mark.parametrize(
+    ("name", "gpu", "shape"), [("t4", True, "NvidiaTeslaT4"), ("l4", True, "NvidiaL4"), ("none", False, "")]
+)
+def test_the_accelerator_is_a_choice(tmp_path, name, gpu, shape):
+    folder = pack(tmp_path / "kernel", "a", "quick", {}, "script", accelerator=name)
+    metadata = json.loads((folder / "kernel-metadata.json").read_text())
+    assert (metadata["enable_gpu"], metadata["machine_shape"]) == (gpu, shape)
 
 
 def test_a_kernel_that_is_too_large_is_refused(tmp_path, monkeypatch):
@@ -218,6 +226,7 @@ def stand_in():
     server.server_close()
 
 
+@pytest.mark.slow
 def test_kaggles_own_command_line_takes_it(packed, stand_in, tmp_path):
     kind, folder, metadata, text = packed
     port, requests = stand_in

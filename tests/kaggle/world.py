@@ -4,6 +4,7 @@ import io
 import os
 import signal
 import zipfile
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -12,12 +13,14 @@ from competition.__main__ import main
 from competition.config import Config
 from competition.data import digits
 from competition.data.submission import write_submission
-from competition.kaggle import cli, kernel_run, leaderboard
+from competition.kaggle import cli, client, inference, kernel_run, leaderboard
 from competition.runs import history
 from competition.runs.checkpoint import MemberResult
 from competition.runs.folders import Folders
 from competition.runs.run import Run, settings_of
 from competition.runs.version import package_sha256
+from tests.conftest import lacking
+from tests.kaggle.printed import Printed, installed
 from tests.kaggle.server import KaggleServer
 
 KEY = "0123456789abcdef-the-key"
@@ -30,7 +33,7 @@ class World:
     def __init__(self, tmp_path, server, monkeypatch, capfd):
         self.home, self.server, self.monkeypatch, self._capfd = tmp_path / "home", server, monkeypatch, capfd
         self.folders = Folders(tmp_path / "input", tmp_path / "submissions")
-        self.said = ""
+        self.printed = ""
 
     def run(self, *arguments) -> tuple[int, str]:
         """Exit code and all that was printed."""
@@ -38,7 +41,7 @@ class World:
         code = main([*arguments, *where])
         captured = self._capfd.readouterr()
         text = captured.out + captured.err
-        self.said += text
+        self.printed += text
         assert "Traceback" not in text
         return code, text
 
@@ -53,12 +56,12 @@ class World:
     def fails(self, text, *arguments) -> str:
         """Run a command that must fail with a line holding `text`, and lose or leave nothing."""
         before = self.files(), self.files(self.folders.input)
-        code, said = self.run(*arguments)
-        assert (code, text in said) == (1, True), said
-        line = said.strip().splitlines()[-1]
+        code, printed = self.run(*arguments)
+        assert (code, text in printed) == (1, True), printed
+        line = printed.strip().splitlines()[-1]
         assert line.startswith("Error: ") and "Received: " in line and "Next: " in line, line
         assert (self.files(), self.files(self.folders.input)) == before
-        return said
+        return printed
 
     def add_run(self, name="20260101-000000-fast", source="kaggle", label=3, folders=None) -> Run:
         """A complete run as `make train` leaves it, of two members."""
@@ -119,9 +122,9 @@ def competition_zip(monkeypatch, seed=0, known=True) -> bytes:
     return archive.getvalue()
 
 
-@pytest.fixture
-def world(tmp_path, monkeypatch, capfd):
-    """A fresh machine, with credentials in the environment and no patience."""
+@contextmanager
+def fresh(tmp_path, monkeypatch, capfd):
+    """A machine with credentials in the environment and no patience."""
     # A shell that starts tests in the background lets them ignore Ctrl-C, and Python then does too.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     server = KaggleServer()
@@ -139,9 +142,46 @@ def world(tmp_path, monkeypatch, capfd):
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(cli, "PAUSES", (0.01, 0.01))
-    for module in (leaderboard, kernel_run):
+    for module in (leaderboard, kernel_run, inference):
         monkeypatch.setattr(module, "POLL", 0.01)
     monkeypatch.setattr(leaderboard, "LISTED", 0)
-    monkeypatch.setattr(cli, "_SAID", set())
+    monkeypatch.setattr(cli, "_WARNED", set())
     yield made
     server.close()
+
+
+@pytest.fixture
+def world(tmp_path, monkeypatch, capfd):
+    """A fresh machine, with the command line that is installed."""
+    with fresh(tmp_path, monkeypatch, capfd) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def oldest(tmp_path_factory):
+    """The oldest command line that is supported, or KAGGLE_OLDEST names its executable."""
+    if ready := os.environ.get("KAGGLE_OLDEST"):
+        return ready
+    command, code, errors = installed(tmp_path_factory.mktemp("oldest"), ".".join(map(str, cli.OLDEST)))
+    if code:
+        lacking(f"the oldest command line cannot be installed: {errors[-300:]}")
+    return str(command)
+
+
+REAL = [pytest.param(name, marks=pytest.mark.slow) for name in ("newest", "oldest")]
+
+
+@pytest.fixture(params=["printed", *REAL])
+def each_world(request, tmp_path, monkeypatch, capfd):
+    """A fresh machine with what the command line prints; slowly, with the installed one and with the oldest."""
+    with fresh(tmp_path, monkeypatch, capfd) as made:
+        if request.param == "printed":
+            monkeypatch.setattr(client, "run_kaggle", Printed(made.server))
+        elif request.param == "oldest":
+            path = request.getfixturevalue("oldest")
+            monkeypatch.setattr(cli, "_executable", lambda: path)
+        made.version = request.param
+        yield made
+
+
+real_world = pytest.fixture(params=REAL, name="real_world")(each_world.__wrapped__)

@@ -1,0 +1,132 @@
+"""Train here, infer there: a run's weights as a Kaggle dataset, and its members' predictions in the kernel that has it.
+
+A dataset has no folders (the command line skips them, and Kaggle unpacks archives), so each file's path is in its name.
+"""
+
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from competition.data.digits import read_digits
+from competition.data.submission import check_submission, write_submission
+from competition.ensemble.folds import members_of
+from competition.errors import CompetitionError
+from competition.kaggle import cli, client
+from competition.kaggle.failures import TRANSIENT, KaggleError
+from competition.kaggle.provenance import row_of_run
+from competition.runs import files
+from competition.runs.checkpoint import LARGEST, MemberResult
+from competition.runs.folders import Folders
+from competition.runs.run import Run
+
+SEPARATOR = "__"  # of a path's parts in a file's name
+SETTINGS = ("config.json", "manifest.json", "done.json")  # of a run; the rest is its members' weights
+POLL = 10  # seconds between two looks at the dataset
+PATIENCE = 900  # seconds until Kaggle must have taken it in
+
+
+@dataclass(frozen=True)
+class PackedRun(Run):
+    """A run of which there are settings and weights alone."""
+
+    def load_member(self, name: str) -> MemberResult:
+        """A member's weights; its probabilities are left empty."""
+        arrays = files.read_arrays(self.path / "members" / name / "weights.npz", LARGEST)
+        return MemberResult(None, None, [arrays[key] for key in sorted(arrays)], [], {})
+
+
+def write_weights(folders: Folders, run: Run, folder: Path, dataset: str, title: str) -> None:
+    """Write what `kaggle datasets create` takes: the weights of a run's submitted members, and its settings.
+
+    Args:
+        run: of a blend, its parents' members are taken.
+        folder: an empty one.
+        dataset: `owner/slug`.
+
+    Raises:
+        CompetitionError: the run saw other data than the competition's, or a member is missing or damaged.
+    """
+    row_of_run(folders, run)
+    parents = run.manifest.get("parents", [])
+    parts = {Run(run.path.parent / Path(parent["run"]).name): list(parent["members"]) for parent in parents}
+    for part, names in (parts or {run: list(members_of(run))}).items():
+        for name in names:
+            if part.load_member(name) is None:
+                raise CompetitionError(
+                    f"{part.path} must hold the member {name}. Received: a missing or damaged one. Next: RUN= another."
+                )
+        for path in (*SETTINGS, *(f"members/{name}/weights.npz" for name in names)):
+            _copy(part, path, folder)
+    for path in SETTINGS if parts else ():
+        _copy(run, path, folder)
+    metadata = {"title": title, "id": dataset, "licenses": [{"name": "other"}]}
+    files.write_json(folder / "dataset-metadata.json", metadata)
+
+
+def upload_weights(folder: Path, dataset: str, message: str) -> None:
+    """Make the dataset, or a new version of it, and wait until Kaggle has taken it in. Nothing is sent twice.
+
+    Raises:
+        CompetitionError: Kaggle took it not, or not in PATIENCE.
+    """
+    wanted = {path.name: path.stat().st_size for path in folder.iterdir() if path.name != "dataset-metadata.json"}
+    for attempt in range(1, len(cli.PAUSES) + 2):
+        there = client.dataset_files(dataset)
+        if there and wanted.items() <= there.items():  # of an earlier command, whose answer may have been lost
+            break
+        try:
+            client.send_dataset(folder, None if there is None else message)
+            print(f"Sent {len(wanted)} files: https://www.kaggle.com/datasets/{dataset}", flush=True)
+            break
+        except KaggleError as error:
+            if error.kind not in TRANSIENT or attempt > len(cli.PAUSES):
+                raise
+            cli.wait_while_busy(error, attempt)
+    started = time.monotonic()
+    while not (client.dataset_ready(dataset) and wanted.items() <= (client.dataset_files(dataset) or {}).items()):
+        if time.monotonic() - started > PATIENCE:
+            raise CompetitionError(
+                f"Kaggle must take in the dataset in {PATIENCE} s. Received: not yet. "
+                f"Next: https://www.kaggle.com/datasets/{dataset}, then the same command."
+            )
+        time.sleep(POLL)
+
+
+def predict(folders: Folders, name: str) -> Path:
+    """Write submission.csv in a kernel that has the weights attached: the labels of the run's own submission.
+
+    Args:
+        folders: Kaggle's.
+        name: of the run.
+
+    Returns:
+        The file.
+
+    Raises:
+        CompetitionError: the weights are not attached.
+    """
+    from competition.ensemble.predict import probabilities_of  # loads Keras
+
+    inputs = folders.working.parent / "input"
+    found = next(inputs.rglob(f"{name}{SEPARATOR}config.json"), None)
+    if found is None:
+        raise CompetitionError(
+            f"The run's weights must be attached to the kernel. Received: nothing of {name} in {inputs}. "
+            "Next: Add Input, Datasets, the one that `make kernel RUN=` made."
+        )
+    images = read_digits(folders.input / "test.csv", labelled=False).images
+    with tempfile.TemporaryDirectory() as runs:
+        for file in found.parent.glob(f"*{SEPARATOR}*"):
+            path = Path(runs, *file.name.split(SEPARATOR))
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.symlink_to(file)
+        labels = probabilities_of(PackedRun(Path(runs, name)), images).argmax(axis=1)
+    write_submission(folders.published, labels)
+    check_submission(folders.published, len(images))
+    return folders.published
+
+
+def _copy(run: Run, path: str, folder: Path) -> None:
+    name = SEPARATOR.join([run.name, *path.split("/")])
+    files.write(folder / name, (run.path / path).read_bytes())
