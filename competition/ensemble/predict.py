@@ -106,7 +106,7 @@ def probabilities_of(run: Run, images) -> np.ndarray:
 
 def _asked(run: Run) -> list[tuple[Run, list[str]]]:
     """The run, or a blend's parents, and which of their members: of parents those of then, as they may have gone on."""
-    parents = [(Run(run.path.parent / Path(told["run"]).name), told) for told in run.manifest.get("parents", [])]
+    parents = [(type(run)(run.path.parent / Path(told["run"]).name), told) for told in run.manifest.get("parents", [])]
     asked = []
     for parent, record in parents:
         names = [name for name in member_settings(parent.config) if name in record["members"]]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from competition.data.digits import read_digits
 from competition.data.submission import check_submission, write_submission
-from competition.ensemble.folds import members_of
+from competition.ensemble.folds import members_of, submitted_members
 from competition.errors import CompetitionError
 from competition.kaggle import cli, client
 from competition.kaggle.failures import TRANSIENT, KaggleError
@@ -50,7 +50,8 @@ def write_weights(folders: Folders, run: Run, folder: Path, dataset: str, title:
     row_of_run(folders, run)
     parents = run.manifest.get("parents", [])
     parts = {Run(run.path.parent / Path(parent["run"]).name): list(parent["members"]) for parent in parents}
-    for part, names in (parts or {run: list(members_of(run))}).items():
+    for part, trained in (parts or {run: list(members_of(run))}).items():
+        names = submitted_members(part.config, trained)
         for name in names:
             if part.load_member(name) is None:
                 raise CompetitionError(
