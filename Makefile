@@ -38,7 +38,7 @@ blend: takes = RUNS=run-a,run-b  ## average finished runs into a new one
 check: takes = FILE  ## check a submission the way Kaggle would: FILE=my.csv
 submit: takes = RUN= FILE=  ## send the newest complete run to Kaggle, wait for its score
 scores: takes =  ## ask Kaggle for all scores: predicted against real
-kernel: takes = RECIPE= RUN= KIND= ACCELERATOR= MINUTES= PUSH=1 FOLLOW=1 UNPACK=  ## train on Kaggle, or predict there
+kernel: takes = RECIPE= RUN= KIND= GPU= MINUTES= PUSH=1 FOLLOW=1 UNPACK=  ## train on Kaggle, or predict there
 notebook: takes = RUN=  ## execute the walk-through of a run, into the run's folder
 report: takes = RUN= COMPARE=run-a,run-b  ## make report.html of the newest run, or compare two
 predict: takes = RUN= MODEL=  ## label a CSV or pictures of digits by a run: IMAGES=my.png

@@ -133,7 +133,7 @@ def parser() -> ArgumentParser:
     what.add_argument("--recipe", choices=RECIPES, default="best", help="that is trained there (default: best)")
     what.add_argument("--run", help="whose members predict there; their weights go along as a dataset of yours")
     sub.add_argument("--minutes", type=float, help="that it trains (default: what Kaggle's limit leaves)")
-    sub.add_argument("--accelerator", choices=("t4", "l4", "none"), help="default: t4, two of them; to predict: none")
+    sub.add_argument("--gpu", choices=("t4", "l4", "none"), help="default: t4, two of them; to predict: none")
     sub.add_argument("--kind", choices=("notebook", "script"), default="notebook", help="default: notebook")
     sub.add_argument("--username", help="on Kaggle (default: the one that the kaggle command line knows)")
     sub.add_argument("--push", action="store_true", help="run it on Kaggle and fetch its outputs")

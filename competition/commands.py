@@ -101,14 +101,13 @@ def kernel(options, folders: Folders) -> None:
     folder = options.into or folders.submissions / f"kernel-{'inference-' if options.run else ''}{options.kind}"
     if options.run:
         run = find_run(folders, options.run)
-        machine = options.accelerator or "none"
-        weights, dataset = pack_inference(folders, folder, owner, run, options.kind, machine)
+        weights, dataset = pack_inference(folders, folder, owner, run, options.kind, options.gpu or "none")
         print(folder, weights, sep="\n")
         if options.push:
             upload_weights(weights, dataset, run.name)
     else:
-        machine = options.accelerator or "t4"
-        pack(folder, owner, options.recipe, chosen_settings(options), options.kind, options.minutes, machine)
+        settings, gpu = chosen_settings(options), options.gpu or "t4"
+        pack(folder, owner, options.recipe, settings, options.kind, options.minutes, gpu)
         print(folder)
     if options.push:
         kernel_run.run_on_kaggle(folders, folder, run.name if options.run else "")

@@ -28,7 +28,7 @@ FAILURES = (
         "quota",
         r"\b[GT]PU\b.{0,40}(quota|limit|count|hours)|(quota|limit|hours).{0,40}\b[GT]PU\b",
         "A GPU session must be free, and hours of the week's quota left",
-        "`kaggle quota` shows the hours left and when new ones come; ACCELERATOR=none needs neither",
+        "`kaggle quota` shows the hours left and when new ones come; GPU=none needs neither",
     ),
     (
         "sources",

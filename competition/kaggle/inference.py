@@ -53,10 +53,7 @@ def write_weights(folders: Folders, run: Run, folder: Path, dataset: str, title:
     for part, trained in (parts or {run: list(members_of(run))}).items():
         names = submitted_members(part.config, trained)
         for name in names:
-            if part.load_member(name) is None:
-                raise CompetitionError(
-                    f"{part.path} must hold the member {name}. Received: a missing or damaged one. Next: RUN= another."
-                )
+            part.load_member(name)  # raises where it is damaged
         for path in (*SETTINGS, *(f"members/{name}/weights.npz" for name in names)):
             _copy(part, path, folder)
     for path in SETTINGS if parts else ():

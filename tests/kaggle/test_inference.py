@@ -59,7 +59,7 @@ def test_a_run_on_other_data_or_a_damaged_one_is_not_packed(world: World, tmp_pa
         pack_inference(world.folders, tmp_path / "kernel", "ann", foreign)
     run = world.add_run("20260102-000000-fast")
     (run.path / "members" / "repeat1-fold1" / "weights.npz").write_bytes(b"")
-    with pytest.raises(CompetitionError, match="must hold the member repeat1-fold1"):
+    with pytest.raises(CompetitionError, match="must hold repeat1-fold1"):
         pack_inference(world.folders, tmp_path / "kernel", "ann", run)
     assert not (tmp_path / "kernel").exists()
 

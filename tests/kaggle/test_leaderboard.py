@@ -190,7 +190,7 @@ def test_a_file_that_is_not_as_the_run_wrote_it_or_not_valid(world: World):
     run.submission_csv.write_text(text.replace("\n5,3\n", "\n5,10\n"))
     world.fails("'10' in row 5", "submit", "--file", str(run.submission_csv), "--force")
     world.fails("must be a readable file", "submit", "--file", "nowhere.csv")
-    world.fails("names a complete run", "submit", "--run", "nowhere")
+    world.fails("RUN names a run", "submit", "--run", "nowhere")
     assert world.server.requests == []
 
 

@@ -105,7 +105,7 @@ def test_a_member_copied_into_an_unfinished_run_is_trained_again(world, capsys):
     copy_member(foreign, real)
     assert real.intact_member("repeat1-fold1") is None
     assert train(folders, "auto") == real
-    assert "was made from other data" in capsys.readouterr().out
+    assert "was trained on other data" in capsys.readouterr().out
     assert real.submission_csv.read_bytes() == before and provenance.row_of_run(folders, real)
 
 
