@@ -29,7 +29,7 @@ def make_share(folders: Folders, run: Run) -> Path:
     Raises:
         CompetitionError: the run is a blend, or its networks are too large or of a form that the page does not compute.
     """
-    from competition.ensemble.predict import export_model
+    from competition.ensemble.export import export_model
     from competition.network.saved_model import read_model
 
     if "parents" in run.manifest:

@@ -206,7 +206,7 @@ def test_a_finger_draws_and_the_page_stays(browser, page):
 
 def test_the_prediction_stands_above_the_fold_of_a_small_phone_and_the_pad_stays(browser, page):
     opened(browser, page, 320, height=568)
-    where = "const {top, bottom} = pad.getBoundingClientRect(); return [$('verdict').getBoundingClientRect().top, top, bottom]"
+    where = "const box = $('pad').getBoundingClientRect(); return [$('verdict').offsetTop, box.top, box.bottom]"
     before = browser.execute_script(where)
     draw(browser, SEVEN)
     assert browser.execute_script(where) == before

@@ -10,7 +10,7 @@ import pytest
 from competition.config import ARCHITECTURES
 from competition.data.dataset import load_dataset
 from competition.data.pictures import digit_of
-from competition.ensemble.predict import probabilities_of_file
+from competition.ensemble.export import probabilities_of_file
 from competition.errors import CompetitionError
 from competition.network.saved_model import read_model
 from competition.report.share import LARGEST, make_share
@@ -54,7 +54,7 @@ def test_what_cannot_be_shared_is_refused(tmp_path):
     with pytest.raises(CompetitionError, match="any architecture but residual"):
         make_share(folders, run)
     run.write_json("manifest.json", {**run.manifest, "parents": [{"run": "a-run", "members": {}}]})
-    with pytest.raises(CompetitionError, match="a blend. Next: make share RUN=a-run"):
+    with pytest.raises(CompetitionError, match=r"a blend\. Next: make share RUN=a-run\."):
         make_share(folders, run)
 
 
