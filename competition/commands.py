@@ -130,9 +130,14 @@ def notebook(options, folders: Folders) -> None:
 
 def check(options, folders: Folders) -> None:
     """check a submission the way Kaggle would."""
-    from competition.data.submission import check_submission
+    from competition.data.dataset import known_labels
+    from competition.data.submission import compare_with_run, verdict_on
 
-    print("\n".join([f"{options.file}: Kaggle would accept it.", *check_submission(options.file)]))
+    verdict = verdict_on(options.file, train_labels=known_labels(folders))
+    if verdict.refused:
+        raise verdict.refused
+    lines = [f"{options.file}: {verdict}.", *(f"Warning: {warning}." for warning in verdict.warnings)]
+    print("\n".join([*lines, *compare_with_run(folders, options.file, verdict.labels)]))
 
 
 def submit(options, folders: Folders) -> None:

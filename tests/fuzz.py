@@ -26,7 +26,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from competition.config import Config
-from competition.data.digits import PIXELS, read_digits
+from competition.data.constants import PIXELS
+from competition.data.digits import read_digits
 from competition.data.submission import check_submission
 from competition.errors import CompetitionError
 from competition.kaggle import leaderboard, provenance

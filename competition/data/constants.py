@@ -5,6 +5,7 @@ PAGE = f"https://www.kaggle.com/competitions/{COMPETITION}"
 RULES = f"{PAGE}/rules"
 TRAIN, TEST, EXAMPLE = FILES = ("train.csv", "test.csv", "sample_submission.csv")  # in Kaggle's zip
 TEST_ROWS = 28_000
+SAMPLE_ROWS = 2_000  # test digits of the embedded sample
 PIXELS = [f"pixel{i}" for i in range(784)]  # the columns' names
 
 REAL = "kaggle"  # the source of the competition's own digits

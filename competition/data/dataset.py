@@ -7,14 +7,12 @@ import numpy as np
 
 from competition.config import MNIST
 from competition.data import mnist
-from competition.data.archive import zip_entry
-from competition.data.constants import COMPETITION, FILES, PAGE, REAL, RULES, TEST, TRAIN
+from competition.data.constants import COMPETITION, PAGE, REAL, RULES, TEST, TRAIN
 from competition.data.digits import Digits, content_hash, read_digits
+from competition.data.inputs import KAGGLES_ZIP, MNIST_FILES, describe_files, find_csv, find_files
 from competition.errors import CompetitionError
-from competition.runs import files
 from competition.runs.folders import SAMPLE, Folders
 
-MNIST_FILES = "mnist_train.csv", "mnist_test.csv"
 SAMPLE_FILES = SAMPLE / f"{TRAIN}.gz", SAMPLE / f"{TEST}.gz"
 BANNER = f"""\
 ================================================================================
@@ -49,28 +47,36 @@ class Dataset:
 
 
 def obtain(folders: Folders, source: str = "auto") -> tuple[Path, Path]:
-    """Find the train and test files, and unpack their zip where that is all there is.
+    """Find the files that hold the training and the test digits; twice the same, where it is a zip.
 
     Args:
-        source: `auto` takes the CSVs in input/, else the zip in it, else the sample; `kaggle` leaves out the sample and
-            `sample` all else.
+        source: `auto` takes what lies in input/, and the sample where nothing there looks like data; `kaggle` leaves
+            out the sample and `sample` all else.
 
     Raises:
         CompetitionError: what there is cannot be used; nothing is tried in its place.
     """
     if source != "sample":
-        found = find_csvs(folders)
-        if not found and (zipped := folders.input / f"{COMPETITION}.zip").exists():
-            found = unzip(zipped)
-        if len(found) == 2:
-            return found[0], found[1]
-        if found or source == REAL:
-            raise CompetitionError(
-                f"{folders.input} must hold {TRAIN} and {TEST}. Received: {'one of them' if found else 'neither'}. "
-                f"Next: put {COMPETITION}.zip there and `make data`."
-            )
+        if found := find_files(folders.input):
+            return found
+        described = describe_files(folders.input)
+        if described or source == REAL:
+            raise _unusable(folders.input, described)
     print(BANNER.format(input=folders.input))
     return SAMPLE_FILES
+
+
+def _unusable(folder: Path, described: list[tuple[str, str]]) -> CompetitionError:
+    """What lies in input/ and what to do with it."""
+    received = "; ".join(what for what, _ in described[:3]) or "nothing there"
+    more = f" and {len(described) - 3} more" if len(described) > 3 else ""
+    todo = list(dict.fromkeys(following for _, following in described)) or [KAGGLES_ZIP.replace("{}", str(folder))]
+    renaming = [following for following in todo if following.startswith("mv ") and ", " not in following]
+    following = " && ".join(renaming) or todo[0]
+    return CompetitionError(
+        f"{folder} must hold {TRAIN} and {TEST}, or Kaggle's {COMPETITION}.zip. Received: {received}{more}. "
+        f'Next: {following}; or ARGS="--source sample".'
+    )
 
 
 def load_dataset(folders: Folders, source: str = "auto") -> Dataset:
@@ -110,37 +116,20 @@ def load_dataset_of(folders: Folders, manifest: dict) -> Dataset:
     return dataset
 
 
-def find_csvs(folders: Folders) -> list[Path]:
-    """Those of train.csv and test.csv, plain or gzipped, that lie in input/."""
-    return [path for path in (_csv(folders.input, name) for name in (TRAIN, TEST)) if path]
+def known_labels(folders: Folders) -> np.ndarray:
+    """The labels of input/'s training digits, or the sample's where there are none: int64 array (n,)."""
+    found = find_files(folders.input)
+    try:
+        return read_digits(found[0] if found else SAMPLE_FILES[0], labelled=True, cache=folders.cache).labels
+    except CompetitionError:
+        return read_digits(SAMPLE_FILES[0], labelled=True, cache=folders.cache).labels
 
 
 def mnist_at_hand(folders: Folders) -> str | None:
     """Which of MNIST's sources can be had without a download; None if neither."""
     if mnist.find_npz(folders.mnist_npz):
         return "mnist-keras"
-    return "mnist-csv" if all(_csv(folders.input, name) for name in MNIST_FILES) else None
-
-
-def unzip(zipped: Path) -> list[Path]:
-    """Unpack the competition's files beside their zip: checked first, then written whole.
-
-    Returns:
-        train.csv and test.csv.
-
-    Raises:
-        CompetitionError: the zip cannot be read, is damaged, or there is no room.
-    """
-    try:
-        raw = zipped.read_bytes()
-    except OSError as error:
-        raise CompetitionError(f"{zipped} must be a readable file. Received: {error.strerror}. "
-                               f"Next: chmod u+r {zipped}.") from None  # fmt: skip
-    contents = [zip_entry(zipped, raw, name) for name in FILES]
-    files.check_room(zipped.parent, sum(map(len, contents)))
-    for name, content in zip(FILES, contents, strict=True):
-        files.write(zipped.with_name(name), content)
-    return [zipped.with_name(name) for name in (TRAIN, TEST)]
+    return "mnist-csv" if all(find_csv(folders.input, name) for name in MNIST_FILES) else None
 
 
 def _read(folders: Folders, train_path: Path, test_path: Path) -> Dataset:
@@ -155,7 +144,7 @@ def _read(folders: Folders, train_path: Path, test_path: Path) -> Dataset:
 def _read_mnist(folders: Folders, source: str) -> Dataset:
     """MNIST's 60,000 and 10,000: its test labels are known, and no member is given them."""
     if source == "mnist-csv":
-        paths = [_csv(folders.input, name) for name in MNIST_FILES]
+        paths = [find_csv(folders.input, name) for name in MNIST_FILES]
         if not all(paths):
             raise CompetitionError(
                 f"{folders.input} must hold {' and '.join(MNIST_FILES)}. Received: "
@@ -168,7 +157,3 @@ def _read_mnist(folders: Folders, source: str) -> Dataset:
         (images, labels), (test, answers) = mnist.read_npz(path)
     train = Digits(images, labels, source, content_hash(images, labels))
     return Dataset(train, Digits(test, None, source, content_hash(test, None)), answers)
-
-
-def _csv(folder: Path, name: str) -> Path | None:
-    return next((path for path in (folder / name, folder / f"{name}.gz") if path.exists()), None)

@@ -7,33 +7,35 @@ from pathlib import Path
 from tqdm import tqdm
 
 from competition.data.constants import COMPETITION, REAL
-from competition.data.dataset import find_csvs, unzip
 from competition.data.digits import read_digits
+from competition.data.inputs import describe_files, find_files
 from competition.errors import CompetitionError
 from competition.kaggle import client
 from competition.kaggle.credentials import found_credentials
 from competition.runs import files
 from competition.runs.folders import Folders
 
-ROOM = 150 << 20  # bytes: the zip and its CSVs
+ROOM = 20 << 20  # bytes of the zip, from which its CSVs are read
 
 
 def fetch_missing(folders: Folders, source: str = "auto") -> None:
-    """Download the competition's files where input/ holds none of them, nor their zip.
+    """Download the competition's files where input/ does not hold them.
 
     Args:
-        source: `kaggle` insists on them; `auto` asks Kaggle where there are credentials; others need nothing of Kaggle.
+        source: `kaggle` insists on them; `auto` asks Kaggle where there are credentials and nothing in input/ looks
+            like data; others need nothing of Kaggle.
 
     Raises:
         CompetitionError: Kaggle refused, the disk is full, or what came are not the competition's digits.
     """
-    there = find_csvs(folders) or (folders.input / f"{COMPETITION}.zip").exists()
-    if not there and (source == REAL or (source == "auto" and found_credentials())):
+    if find_files(folders.input) or (folders.input / f"{COMPETITION}.zip").exists():
+        return  # a damaged zip is the user's to move away
+    if source == REAL or (source == "auto" and not describe_files(folders.input) and found_credentials()):
         download(folders)
 
 
 def download(folders: Folders) -> None:
-    """Download the competition's zip, unpack it, check its digits, and only then move all into input/.
+    """Download the competition's zip, check its digits, and only then move it into input/.
 
     A broken download stays in a folder of its own beside it, where the next one goes on.
 
@@ -49,19 +51,18 @@ def download(folders: Folders) -> None:
         client.download(partial, tick=lambda: bar.update(_size(growing) - bar.n))
     seconds, size = time.monotonic() - started, _size(growing)
     try:
-        train, test = unzip(growing)
-        sources = [read_digits(path, path is train, folders.cache).source for path in (train, test)]
-        if sources != [REAL, REAL]:
-            raise CompetitionError(
-                f"{COMPETITION}.zip must hold the competition's digits. Received: a zip with other ones. "
-                "Next: `make data` downloads it again."
-            )
-    except CompetitionError:
+        sources = [read_digits(growing, labelled, folders.cache).source for labelled in (True, False)]
+        received = "" if sources == [REAL, REAL] else "a zip with other ones"
+    except CompetitionError as error:
+        received = str(error).partition(" Next: ")[0].removesuffix(".")
+    if received:
         shutil.rmtree(partial)  # going on from damaged bytes would keep the damage
-        raise
-    for path in sorted(partial.iterdir()):
-        path.replace(folders.input / path.name)
-    partial.rmdir()
+        raise CompetitionError(
+            f"{COMPETITION}.zip must hold the competition's digits. Received: {received}. "
+            "Next: `make data` downloads it again."
+        )
+    growing.replace(folders.input / growing.name)
+    shutil.rmtree(partial)
     print(f"{growing.name}: {size / 1e6:.1f} MB in {seconds:.0f} s, content checked.")
 
 

@@ -1,7 +1,9 @@
 """Reading: what is fine is read exactly, what is not ends in one clear line."""
 
+import bz2
 import gzip
 import io
+import lzma
 import re
 import zipfile
 
@@ -10,11 +12,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from competition.data import digits as reading
-from competition.data.dataset import obtain
-from competition.data.digits import PIXELS, content_hash, read_digits
+from competition.data import parsing
+from competition.data.constants import PIXELS
+from competition.data.digits import content_hash, read_digits, read_unlabelled
 from competition.errors import CompetitionError
-from competition.runs.folders import SAMPLE, Folders
+from competition.runs.folders import SAMPLE
 from tests.conftest import write_csv
 
 HEADER = ",".join(["label", *PIXELS])
@@ -56,16 +58,21 @@ def test_the_sample_is_known_and_apart(sample):
     assert not any(image.tobytes() in train_rows for image in test.images)
 
 
-def as_zip(content, name="train.csv"):
+def as_zip(content, *names):
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr(name, content)
+        for name in names or ["train.csv"]:
+            archive.writestr(name, content)
     return file.getvalue()
 
 
 SHUFFLED = text(
     ",".join([*PIXELS[::-1], "label"]), *[",".join(row.split(",")[::-1]) for row in rows(3, 5, pixel="255")]
 )
+
+
+def named(names):
+    return GOOD.replace(HEADER.encode(), ",".join(["label", *names]).encode())
 
 
 @pytest.mark.parametrize(
@@ -76,7 +83,12 @@ SHUFFLED = text(
         (b"\xef\xbb\xbf" + GOOD, "train.csv"),
         (gzip.compress(GOOD), "train.csv.gz"),
         (gzip.compress(GOOD), "train.csv"),
+        (bz2.compress(GOOD), "train.csv.bz2"),
+        (lzma.compress(GOOD), "train.csv.xz"),
         (as_zip(GOOD), "digit-recognizer.zip"),
+        (as_zip(GOOD, "digit-recognizer/TRAIN.csv", "__MACOSX/digit-recognizer/._train.csv"), "archive.zip"),
+        (as_zip(GOOD, "digits.csv"), "train.csv.zip"),
+        (as_zip(as_zip(GOOD), "train.csv.zip"), "digit-recognizer.zip"),
         (SHUFFLED, "train.csv"),
         (
             re.sub(rb"(\d+)(?=[,\n])", rb'"\1"', GOOD.split(b"\n", 1)[1]).join([HEADER.encode() + b"\n", b""]),
@@ -85,6 +97,8 @@ SHUFFLED = text(
         (GOOD.rstrip(b"\n"), "train.csv"),
         (GOOD.replace(b",pixel7,", b", pixel7 ,"), "train.csv"),
         (GOOD.replace(b"\n", b"\n\r\n"), "train.csv"),
+        (GOOD.replace(b"label", b"Label").replace(b"pixel", b"PIXEL"), "train.csv"),
+        *((named(names), "train.csv") for names in parsing.OTHER_NAMES),
     ],
     ids=[
         "lf",
@@ -92,12 +106,22 @@ SHUFFLED = text(
         "bom",
         "gzip",
         "gzip by another name",
+        "bzip2",
+        "xz",
         "zip",
+        "zip with a folder, by macOS",
+        "zip of its own, whatever its name inside",
+        "zip in a zip",
         "other column order",
         "quoted",
         "no last newline",
         "spaces in the header",
         "blank lines",
+        "other case",
+        "1x1 to 28x28",
+        "pixel1 to pixel784",
+        "0 to 783",
+        "1 to 784",
     ],
 )
 def test_harmless_differences_are_fine(tmp_path, content, name):
@@ -116,9 +140,9 @@ BAD = {
     "empty": (b"", "an empty file"),
     "blank": (b"\n\n", "an empty file"),
     "binary": (bytes(range(128, 256)) * 30, "binary data"),
-    "a picture": (b"\x89PNG\r\n\x1a\n" + bytes(900), "binary data"),
+    "a picture": (b"\x89PNG\r\n\x1a\n" + bytes(900), "a picture"),
     "no rows": (text(HEADER), "a header alone"),
-    "no header": (text(*rows(1, 2)), "the first line"),
+    "no header": (text(*rows(1, 2)), "no header, the first line is 1,0,0"),
     "a wrong header": (text("a,b,c", "1,2,3"), "the first line 'a,b,c'"),
     "a pixel column missing": (text(HEADER.rsplit(",", 1)[0], rows(1)[0].rsplit(",", 1)[0]), "no column 'pixel783'"),
     "a pixel column extra": (text(HEADER + ",pixel784", rows(1)[0] + ",0"), "unknown column 'pixel784'"),
@@ -143,7 +167,8 @@ BAD = {
     "test given as train": (text(HEADER.split(",", 1)[1], rows(1)[0][2:]), "is this test.csv?"),
     "not UTF-8 later": (GOOD.replace(b",255\n", b",\xff\n"), "binary data"),
     "a damaged gzip": (gzip.compress(GOOD)[:-20], "ended before"),
-    "a zip without the file": (as_zip(GOOD, "other.csv"), "a zip without it"),
+    "a zip without the file": (as_zip(GOOD, "other.csv", "another.csv"), "a zip without it"),
+    "a zip with two of them": (as_zip(GOOD, "a/train.csv", "b/train.csv"), "2 of them"),
     "a damaged zip": (as_zip(GOOD)[:-60], "zip"),
     "an escaping zip": (as_zip(GOOD, "../train.csv"), "'../train.csv'"),
 }
@@ -190,7 +215,7 @@ def nearly_plain(draw):
 
 
 def test_what_is_read_fast_is_what_pandas_reads(monkeypatch, tmp_path):
-    monkeypatch.setattr(reading, "BLOCK", 24)  # bytes: a few rows, so that blocks have borders
+    monkeypatch.setattr(parsing, "BLOCK", 24)  # bytes: a few rows, so that blocks have borders
     read_so = []
 
     @settings(max_examples=200, deadline=None, database=None, derandomize=True)
@@ -199,11 +224,11 @@ def test_what_is_read_fast_is_what_pandas_reads(monkeypatch, tmp_path):
     @example((b"a,b\r\n1,2,\n", ["a", "b"]))
     @example((b"a,b\r\n1,2\r,3,4\r\n", ["a", "b"]))
     def each(drawn):
-        table = reading._read_plain(*drawn)
+        table = parsing._read_plain(*drawn)
         read_so.append(table is not None)
         if table is not None:
             assert table.dtype == np.uint8
-            np.testing.assert_array_equal(table, reading._read_by_pandas(tmp_path, *drawn))
+            np.testing.assert_array_equal(table, parsing._read_by_pandas(*drawn, range(len(drawn[1]))))
 
     each()
     assert 40 < sum(read_so) < len(read_so) - 40
@@ -211,13 +236,47 @@ def test_what_is_read_fast_is_what_pandas_reads(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize("content", [GOOD, GOOD.replace(b"\n", b"\r\n"), GOOD[:-1], SHUFFLED, b"\xef\xbb\xbf" + GOOD])
 def test_kaggles_form_is_read_fast(monkeypatch, tmp_path, content):
-    monkeypatch.setattr(reading, "_read_by_pandas", None)
+    monkeypatch.setattr(parsing, "_read_by_pandas", None)
     assert read(tmp_path, content).labels.tolist() == [3, 5]
 
 
 def test_train_given_as_test(tmp_path):
     with pytest.raises(CompetitionError, match=r"is this train\.csv\?"):
         read(tmp_path, GOOD, "test.csv", labelled=False)
+
+
+PLAIN = text(",".join(PIXELS), *[row.partition(",")[2] for row in rows(3, 5, pixel="255")])
+
+
+@pytest.mark.parametrize(
+    ("content", "labels"),
+    [
+        (PLAIN, None),
+        (GOOD, [3, 5]),
+        (GOOD.replace(b"label", b"class"), None),
+        (GOOD.replace(b"label", b"ImageId").replace(b"\n3,", b"\n27999,"), None),
+        (GOOD.replace(b"\n", b"\n9,").replace(b"label", b"id,label")[:-2], [3, 5]),
+        (GOOD.replace(b"\n3,", b"\nthree,"), None),
+        (PLAIN.partition(b"\n")[2], None),
+        (GOOD.partition(b"\n")[2], [3, 5]),
+        (GOOD.partition(b"\n")[2].replace(b"3,", b"1,", 1).replace(b"5,", b"28000,", 1), None),
+        (named(parsing.OTHER_NAMES[0]), [3, 5]),
+        (as_zip(GOOD, "mine.csv"), [3, 5]),
+    ],
+    ids=["as test.csv", "labels", "another label column", "ids", "ids and labels", "labels that are none", "no header",
+         "labels, no header", "ids, no header", "1x1", "zip"],
+)  # fmt: skip
+def test_a_users_own_digits_are_read_with_whatever_stands_beside_them(tmp_path, content, labels):
+    (tmp_path / "mine").write_bytes(content)
+    images, found = read_unlabelled(tmp_path / "mine")
+    assert images[:, 27, 27, 0].tolist() == [255, 255] and images.sum() == 510
+    assert (None if found is None else found.tolist()) == labels
+
+
+def test_advice_on_a_users_own_file_is_not_to_download_another(tmp_path):
+    (tmp_path / "mine.csv").write_bytes(PLAIN.replace(b",255\n", b",256\n"))
+    with pytest.raises(CompetitionError, match=r"'256' in row 1, column pixel783.*Next: save it as test\.csv is"):
+        read_unlabelled(tmp_path / "mine.csv")
 
 
 def test_missing_file_folder_and_unreadable_zip(tmp_path):
@@ -269,35 +328,6 @@ def test_the_hash_sees_every_pixel_and_label(few):
     assert content_hash(images, labels) != few.sha256
     labels[5] = (labels[5] + 1) % 10
     assert content_hash(few.images, labels) != few.sha256
-
-
-def kaggle_zip(**contents):
-    file = io.BytesIO()
-    with zipfile.ZipFile(file, "w") as archive:
-        for name, content in contents.items():
-            archive.writestr(name.replace("_csv", ".csv"), content)
-    return file.getvalue()
-
-
-def test_a_zip_in_input_is_unpacked(tmp_path):
-    test = text(",".join(PIXELS), rows(1)[0][2:])
-    content = kaggle_zip(train_csv=GOOD, test_csv=test, sample_submission_csv=b"ImageId,Label\n1,0\n")
-    (tmp_path / "digit-recognizer.zip").write_bytes(content)
-    train_path, test_path = obtain(Folders(tmp_path, tmp_path))
-    assert (train_path.read_bytes(), test_path.read_bytes()) == (GOOD, test)
-
-
-def test_a_bad_zip_in_input_writes_nothing(tmp_path):
-    (tmp_path / "digit-recognizer.zip").write_bytes(kaggle_zip(train_csv=GOOD))
-    with pytest.raises(CompetitionError, match=r"must hold test\.csv"):
-        obtain(Folders(tmp_path, tmp_path))
-    assert [path.name for path in tmp_path.iterdir()] == ["digit-recognizer.zip"]
-
-
-def test_one_csv_alone_is_refused(tmp_path):
-    (tmp_path / "train.csv").write_bytes(GOOD)
-    with pytest.raises(CompetitionError, match="one of them"):
-        obtain(Folders(tmp_path, tmp_path))
 
 
 @pytest.mark.parametrize("case", ["a fraction", "cut in mid-row", "empty", "test given as train"])

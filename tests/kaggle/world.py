@@ -12,6 +12,7 @@ import pytest
 from competition.__main__ import main
 from competition.config import Config
 from competition.data import digits
+from competition.data.constants import PIXELS
 from competition.data.submission import write_submission
 from competition.kaggle import cli, client, inference, kernel_run, leaderboard
 from competition.runs import history
@@ -113,7 +114,7 @@ def competition_zip(monkeypatch, seed=0, known=True) -> bytes:
             images = random.integers(0, 256, (rows, 28, 28, 1), np.uint8)
             labels = random.integers(0, 10, rows) if name == "train.csv" else None
             table = images.reshape(rows, 784) if labels is None else np.c_[labels, images.reshape(rows, 784)]
-            header = ("label," if labels is not None else "") + ",".join(digits.PIXELS)
+            header = ("label," if labels is not None else "") + ",".join(PIXELS)
             text = "\n".join([header, *(",".join(map(str, row)) for row in table.tolist()), ""])
             zipped.writestr(name, text)
             if known:

@@ -10,8 +10,9 @@ import pytest
 
 from competition import __main__
 from competition.config import RECIPES, Config
-from competition.data.dataset import Dataset, find_csvs
+from competition.data.dataset import Dataset
 from competition.data.digits import Digits, read_digits
+from competition.data.inputs import find_files
 from competition.ensemble.folds import choose_kept_out, kept_out
 from competition.errors import CompetitionError
 from competition.execution.engines import Processes
@@ -222,8 +223,8 @@ def test_of_the_real_data_6000_committed_rows_are_kept_out(few):
 
 
 def test_the_committed_rows_are_what_the_rule_draws():
-    csvs = find_csvs(Folders.find())
-    digits = read_digits(csvs[0], labelled=True) if len(csvs) == 2 else None
+    found = find_files(Folders.find().input)
+    digits = read_digits(found[0], labelled=True) if found else None
     if digits is None or digits.source != "kaggle":
         pytest.skip("the competition's train.csv is not in input/")
     np.testing.assert_array_equal(kept_out(digits), choose_kept_out(digits.labels))

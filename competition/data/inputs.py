@@ -1,0 +1,113 @@
+"""What lies in input/: the competition's files in whatever wrapper, and of all else what it is."""
+
+from pathlib import Path
+
+from competition.data.archive import AGAIN, HEAD, PACKED, kind_of, names_in, plain_name
+from competition.data.constants import COMPETITION, EXAMPLE, FILES, PAGE, TEST, TRAIN
+from competition.runs.folders import SAMPLE
+
+MNIST_FILES = "mnist_train.csv", "mnist_test.csv"
+ITS_OWN = ("mnist.npz", "train-images", "train-labels", "t10k-images", "t10k-labels")  # how MNIST's files begin
+KAGGLES_ZIP = f"put {COMPETITION}.zip, downloaded from {PAGE}/data, into {{}}"
+FOR_BASELINES = "`make baselines` takes it, for training " + KAGGLES_ZIP
+AS_CSV = f"save it as {TRAIN} and {TEST}, with the header label,pixel0,…,pixel783, {TEST} without label"
+UNFINISHED = (".crdownload", ".part", ".partial", ".download", ".opdownload")
+SET_ASIDE = (".old", ".bak", ".orig", ".new", ".tmp", "~")
+TEXTS = (".csv", ".tsv", ".txt", ".data")
+PICTURES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".tif", ".tiff", ".webp", ".heic")
+
+
+def find_files(folder: Path) -> tuple[Path, Path] | None:
+    """The files that hold train.csv and test.csv beyond doubt; twice the same, where it is a zip.
+
+    Two CSVs, whatever their case, compression or a browser's ` (1)`; else a zip with both; else the same one folder
+    deeper.
+    """
+    for place in (folder, *_folders(folder)):
+        pair = find_csv(place, TRAIN), find_csv(place, TEST)
+        if all(pair):
+            return pair
+        zips = sorted(path for path in _shown(place) if path.suffix.lower() == ".zip" and path.is_file())
+        zips = [path for path in zips if names_in(path) >= {TRAIN, TEST}]
+        zips = [path for path in zips if plain_name(path) == f"{COMPETITION}.zip"] or zips
+        if zips:
+            return zips[0], zips[0]
+    return None
+
+
+def find_csv(folder: Path, name: str) -> Path | None:
+    """The file that holds a CSV of that name, plain or compressed; the plainest where there are several."""
+    found = [path for path in _shown(folder) if plain_name(path) == name and path.is_file()]
+    return min(
+        found, key=lambda path: (not path.name.lower().startswith(name), len(path.name), path.name), default=None
+    )
+
+
+def describe_files(folder: Path) -> list[tuple[str, str]]:
+    """What else looks like data in a folder.
+
+    Returns:
+        Of each file or folder: its name and what it is, and what to do with it.
+    """
+    described = []
+    for path in _shown(folder):
+        what, following = _described_folder(path) if path.is_dir() else _described(path)
+        if what:
+            described.append((f"{path.name}, {what}", following.replace("{}", str(folder))))
+    return described
+
+
+def _described(path: Path) -> tuple[str, str]:
+    name, suffix = plain_name(path), path.suffix.lower()
+    try:
+        with path.open("rb") as file:
+            head = file.read(HEAD)
+    except OSError as error:
+        return f"which cannot be read ({error.strerror})", f"chmod u+r {path}"
+    if name in (TRAIN, TEST):
+        return f"without {TEST if name == TRAIN else TRAIN}", KAGGLES_ZIP
+    if name in MNIST_FILES or name.startswith(ITS_OWN):
+        return "of MNIST, which holds the competition's answers", FOR_BASELINES
+    if suffix in UNFINISHED:
+        return "an unfinished download", f"wait for its end, or {KAGGLES_ZIP}"
+    if head.startswith(b"PK"):
+        inside = names_in(path)
+        if "[content_types].xml" in inside:
+            return "an Excel file", AS_CSV
+        if not inside:
+            return "a damaged zip", f"mv {path} {path}.old, and {AGAIN}"
+        lacking = " and ".join(name for name in (TRAIN, TEST) if name not in inside)
+        return f"a zip without {lacking}", KAGGLES_ZIP
+    if suffix == ".zip":
+        return f"{(kind_of(head) or ('no zip at all',))[0]}", f"mv {path} {path}.old, and {AGAIN}"
+    if known := kind_of(head):
+        return known[0], known[1] or AS_CSV
+    if name == EXAMPLE:
+        return "an example of a submission, no digits", KAGGLES_ZIP
+    if path.name.lower().removesuffix(".txt") in FILES and suffix == ".txt":
+        return "a CSV with .txt behind its name", f"mv {path} {path.with_suffix('')}"
+    if suffix in (*TEXTS, *PACKED) and (suffix != ".txt" or head.count(b",") + head.count(b";") > 20):
+        return "a file of another name", f"mv {path} {path.parent / TRAIN}, if it holds the training digits, or {TEST}"
+    return "", ""
+
+
+def _described_folder(folder: Path) -> tuple[str, str]:
+    """A folder that holds pictures, or something that looks like data."""
+    names = [path for path, _ in zip(folder.rglob("*"), range(1000), strict=False)]
+    if pictures := [path for path in names if path.suffix.lower() in PICTURES]:
+        command = f"`make predict IMAGES='{pictures[0].parent}/*{pictures[0].suffix}'` labels pictures"
+        return "a folder of pictures", f"{command}, for training {KAGGLES_ZIP}"
+    inside = describe_files(folder)
+    return (f"a folder with {inside[0][0]}", inside[0][1]) if inside else ("", "")
+
+
+def _shown(folder: Path) -> list[Path]:
+    """What lies in a folder, less what is hidden, set aside, or this package's own."""
+    if not folder.is_dir():
+        return []
+    paths = sorted(path for path in folder.iterdir() if not path.name.startswith((".", "__MACOSX")))
+    return [path for path in paths if path.resolve() != SAMPLE and not path.name.lower().endswith(SET_ASIDE)]
+
+
+def _folders(folder: Path) -> list[Path]:
+    return [path for path in _shown(folder) if path.is_dir()]
