@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from competition.data.dataset import load_dataset_of
-from competition.data.digits import read_digits
+from competition.data.digits import read_unlabelled
 from competition.data.pictures import read_picture
 from competition.ensemble.export import load_model, probabilities_of_file
 from competition.ensemble.folds import member_settings, members_of, submitted_members
@@ -20,7 +20,7 @@ from competition.network.models import StackedNetworks
 from competition.runs.folders import Folders
 from competition.runs.run import Run, find_run
 
-TABLES = (".csv", ".gz", ".zip")  # what else is given is taken for a picture
+TABLES = (".csv", ".gz", ".bz2", ".xz", ".zip")  # what else is given is taken for a picture
 TOGETHER = 60  # pictures that go through all members at once, in all their views
 
 
@@ -32,16 +32,18 @@ def print_predictions(folders: Folders, name: str | None, paths: list[Path], mod
 
     Args:
         name: of the run; None takes the newest complete one.
-        paths: PNG or JPEG pictures of single digits, or files in test.csv's format.
+        paths: PNG or JPEG pictures of single digits, or files in test.csv's format, see `read_unlabelled`.
         model: a .keras or .h5 file in place of a run; it makes no remarks.
 
     Raises:
         CompetitionError: a file cannot be used; nothing is printed then.
     """
-    names, images = [], []
+    names, images, given = [], [], []
     for path in paths:
         if path.suffix.lower() in TABLES:
-            table = read_digits(path, labelled=False).images
+            table, labels = read_unlabelled(path)
+            if labels is not None:
+                given.append((path, slice(len(names), len(names) + len(table)), labels))
             names += [f"{path}:{row}" for row in range(1, len(table) + 1)]
             images.append(table)
         else:
@@ -62,6 +64,9 @@ def print_predictions(folders: Folders, name: str | None, paths: list[Path], mod
         label = probabilities[i].argmax()
         numbers = [f"{p:.4f}" for p in (probabilities[i, label], *probabilities[i])]
         writer.writerow([name, label, *numbers, "; ".join(remarks(unlike[i], unsure[i]))])
+    for path, rows, labels in given:
+        right = int((probabilities[rows].argmax(axis=1) == labels).sum())
+        print(f"{path}: {right:,} of {len(labels):,} predictions agree with its column 'label'.", file=sys.stderr)
 
 
 def remarks(unlike: bool, unsure: bool) -> list[str]:

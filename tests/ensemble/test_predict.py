@@ -94,6 +94,20 @@ def test_a_table_and_a_picture_are_labelled_with_probabilities_and_what_is_unsur
     assert told == list(test[1].max(axis=1) < limit) and sum(told) == 30
 
 
+def test_labels_in_a_table_are_ignored_and_counted(trained, tmp_path, capsys):
+    """The training digits with a header of another kind: their labels change no prediction."""
+    folders, run = trained
+    header = ",".join(["label", *(f"{row}x{column}" for row in range(1, 29) for column in range(1, 29))])
+    body = (folders.input / "train.csv").read_text().partition("\n")[2]
+    (tmp_path / "mine.csv").write_text(f"{header}\n{body}")
+    arguments = ["--input", str(folders.input), "--submissions", str(folders.submissions), str(tmp_path / "mine.csv")]
+    assert __main__.main(["predict", *arguments]) == 0
+    said = capsys.readouterr()
+    predicted = [row["label"] for row in csv.DictReader(io.StringIO(said.out))]
+    right = sum(label == line[0] for label, line in zip(predicted, body.splitlines(), strict=True))
+    assert f"mine.csv: {right} of 240 predictions agree with its column 'label'." in said.err and 0 < right < 240
+
+
 def test_what_is_unlike_any_training_digit_is_said(trained, sample):
     """Of a thousand other digits about one in a hundred; most of them when they lie far from the middle, and noise."""
     folders, run = trained
