@@ -45,6 +45,7 @@ def execute(folders: Folders, run: Run) -> Path:
         },
         RUN=run.name,
     )
+    cells = [cell for cell in cells if cell[0] != "hidden"]  # the package is at hand
     notebook = nbformat.reads(as_notebook(cells), as_version=4)
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
     client = NotebookClient(

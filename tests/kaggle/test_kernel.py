@@ -31,7 +31,7 @@ from tests.finished_run import finished_run
 
 KINDS = ("notebook", "script")
 CONSTRAINTS = Path(__file__).with_name("image.txt")
-FIGURES = {"digits", "augmentation", "accuracy", "loss", "confusion", "errors", "submission"}
+FIGURES = {"digits", "map", "augmentation", "accuracy", "loss", "confusion", "errors", "calibration", "submission"}
 
 
 def package_files():
