@@ -113,7 +113,7 @@ print(f"The rarest digit is {counts.argmin()}, the most frequent {counts.argmax(
 
 # %% [markdown]
 # ## 2. How far apart are the digits?
-# A map of two thousand pictures: PCA to 50 dimensions, then t-SNE, which places pictures near each other that are alike.
+# A map of two thousand pictures: PCA to 50 dimensions, then t-SNE, which places those near each other that are alike.
 
 # %%
 chosen = np.random.default_rng(0).permutation(len(labels))[:2000]
@@ -243,8 +243,8 @@ if config.submitted == TTA:
 
 # %% [markdown]
 # ## 10. What is submitted, and what will it score?
-# The mean of the submitted networks' probabilities, its most probable digit for each test row: above, the first thirty
-# test digits; in the last row the ten that were hardest to tell.
+# The mean of the submitted networks' probabilities, its most probable digit for each test row: the first thirty test
+# digits, and in the last row the ten that were hardest to tell.
 
 # %%
 sure = test.max(axis=1)
@@ -266,5 +266,5 @@ for name, png in drawn.items():
 # %% [markdown]
 # ## Credits
 # Digits: MNIST by Yann LeCun, Corinna Cortes and Christopher J. C. Burges (CC BY-SA 3.0). Standardized weights: Brock,
-# De and Smith 2021. Muon: Jordan 2024. Slanted triangular learning rates: Howard and Ruder 2018. Temperature scaling: Guo,
-# Pleiss, Sun and Weinberger 2017. t-SNE: van der Maaten and Hinton 2008.
+# De and Smith 2021. Muon: Jordan 2024. Slanted triangular learning rates: Howard and Ruder 2018. Temperature scaling:
+# Guo, Pleiss, Sun and Weinberger 2017. t-SNE: van der Maaten and Hinton 2008.
