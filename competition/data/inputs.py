@@ -1,9 +1,12 @@
 """What lies in input/: the competition's files in whatever wrapper, and of all else what it is."""
 
+from itertools import islice
 from pathlib import Path
+from shlex import quote
 
 from competition.data.archive import AGAIN, HEAD, PACKED, kind_of, names_in, plain_name
 from competition.data.constants import COMPETITION, EXAMPLE, FILES, PAGE, TEST, TRAIN
+from competition.errors import CompetitionError
 from competition.runs.folders import SAMPLE
 
 MNIST_FILES = "mnist_train.csv", "mnist_test.csv"
@@ -37,7 +40,10 @@ def find_files(folder: Path) -> tuple[Path, Path] | None:
 
 def find_csv(folder: Path, name: str) -> Path | None:
     """The file that holds a CSV of that name, plain or compressed; the plainest where there are several."""
-    found = [path for path in _shown(folder) if plain_name(path) == name and path.is_file()]
+    named = [path for path in _shown(folder) if plain_name(path) == name]
+    # Some tools unpack train.csv.zip into a folder of that name.
+    found = [file for path in named for file in (_shown(path) if path.is_dir() else [path])]
+    found = [path for path in found if plain_name(path) == name and path.is_file()]
     return min(
         found, key=lambda path: (not path.name.lower().startswith(name), len(path.name), path.name), default=None
     )
@@ -58,12 +64,12 @@ def describe_files(folder: Path) -> list[tuple[str, str]]:
 
 
 def _described(path: Path) -> tuple[str, str]:
-    name, suffix = plain_name(path), path.suffix.lower()
+    name, suffix, aside = plain_name(path), path.suffix.lower(), f"mv {quote(str(path))} {quote(f'{path}.old')}"
     try:
         with path.open("rb") as file:
             head = file.read(HEAD)
     except OSError as error:
-        return f"which cannot be read ({error.strerror})", f"chmod u+r {path}"
+        return f"which cannot be read ({error.strerror})", f"chmod u+r {quote(str(path))}"
     if name in (TRAIN, TEST):
         return f"without {TEST if name == TRAIN else TRAIN}", KAGGLES_ZIP
     if name in MNIST_FILES or name.startswith(ITS_OWN):
@@ -74,38 +80,44 @@ def _described(path: Path) -> tuple[str, str]:
         inside = names_in(path)
         if "[content_types].xml" in inside:
             return "an Excel file", AS_CSV
+        if inside and all(name.endswith(".npy") for name in inside):
+            return "NumPy arrays", AS_CSV
         if not inside:
-            return "a damaged zip", f"mv {path} {path}.old, and {AGAIN}"
+            return "a damaged zip", f"{aside}, and {AGAIN}"
         lacking = " and ".join(name for name in (TRAIN, TEST) if name not in inside)
         return f"a zip without {lacking}", KAGGLES_ZIP
     if suffix == ".zip":
-        return f"{(kind_of(head) or ('no zip at all',))[0]}", f"mv {path} {path}.old, and {AGAIN}"
+        return (kind_of(head) or ("no zip at all",))[0], f"{aside}, and {AGAIN}"
     if known := kind_of(head):
         return known[0], known[1] or AS_CSV
     if name == EXAMPLE:
         return "an example of a submission, no digits", KAGGLES_ZIP
     if path.name.lower().removesuffix(".txt") in FILES and suffix == ".txt":
-        return "a CSV with .txt behind its name", f"mv {path} {path.with_suffix('')}"
+        return "a CSV with .txt behind its name", f"mv {quote(str(path))} {quote(str(path.with_suffix('')))}"
     if suffix in (*TEXTS, *PACKED) and (suffix != ".txt" or head.count(b",") + head.count(b";") > 20):
-        return "a file of another name", f"mv {path} {path.parent / TRAIN}, if it holds the training digits, or {TEST}"
+        return "a file of another name", f"name it {TRAIN} if its digits have labels, {TEST} if not"
     return "", ""
 
 
 def _described_folder(folder: Path) -> tuple[str, str]:
     """A folder that holds pictures, or something that looks like data."""
-    names = [path for path, _ in zip(folder.rglob("*"), range(1000), strict=False)]
-    if pictures := [path for path in names if path.suffix.lower() in PICTURES]:
+    if pictures := [path for path in islice(folder.rglob("*"), 1000) if path.suffix.lower() in PICTURES]:
         command = f"`make predict IMAGES='{pictures[0].parent}/*{pictures[0].suffix}'` labels pictures"
         return "a folder of pictures", f"{command}, for training {KAGGLES_ZIP}"
-    inside = describe_files(folder)
-    return (f"a folder with {inside[0][0]}", inside[0][1]) if inside else ("", "")
+    inside = ((path.name, *_described(path)) for path in _shown(folder) if path.is_file())
+    return next(((f"a folder with {name}, {what}", following) for name, what, following in inside if what), ("", ""))
 
 
 def _shown(folder: Path) -> list[Path]:
     """What lies in a folder, less what is hidden, set aside, or this package's own."""
-    if not folder.is_dir():
+    try:
+        paths = sorted(path for path in folder.iterdir() if not path.name.startswith((".", "__MACOSX")))
+    except FileNotFoundError:
         return []
-    paths = sorted(path for path in folder.iterdir() if not path.name.startswith((".", "__MACOSX")))
+    except OSError as error:
+        raise CompetitionError(
+            f"{folder} must be a folder that can be read. Received: {error.strerror}. Next: --input FOLDER."
+        ) from None
     return [path for path in paths if path.resolve() != SAMPLE and not path.name.lower().endswith(SET_ASIDE)]
 
 

@@ -96,7 +96,7 @@ def test_a_table_and_a_picture_are_labelled_with_probabilities_and_what_is_unsur
 
 def test_labels_in_a_table_are_ignored_and_counted(trained, tmp_path, capsys):
     """The training digits with a header of another kind: their labels change no prediction."""
-    folders, run = trained
+    folders, _ = trained
     header = ",".join(["label", *(f"{row}x{column}" for row in range(1, 29) for column in range(1, 29))])
     body = (folders.input / "train.csv").read_text().partition("\n")[2]
     (tmp_path / "mine.csv").write_text(f"{header}\n{body}")
