@@ -1,6 +1,6 @@
 """What a run is made from and on."""
 
-from dataclasses import asdict, fields
+from dataclasses import asdict
 
 from competition.config import Config
 from competition.data.dataset import Dataset
@@ -42,5 +42,10 @@ def setup_of(run: Run) -> Setup:
             f"{run.path}/manifest.json must name a precision. Received: {identity.get('precision')}. "
             "Next: `make train NEW=1`."
         )
-    known = {field.name for field in fields(Setup)} - {"onednn"}  # which the process decides
-    return Setup(**{"jit_compile": False, "threads": None} | {key: identity[key] for key in known if key in identity})
+    threads = identity.get("threads")
+    return Setup(
+        precision=identity["precision"],
+        jit_compile=identity.get("jit_compile") is True,
+        threads=threads if type(threads) is int else None,
+        deterministic=identity.get("deterministic") is not False,
+    )

@@ -1,4 +1,4 @@
-"""What members say in other processes, carried into this one; no process that only carries it loads TensorFlow."""
+"""Epoch logs of worker processes, carried into the process of the run; signals and the end of those processes."""
 
 import functools
 import multiprocessing.resource_tracker
@@ -7,70 +7,79 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from multiprocessing.managers import SyncManager
-from typing import Any
+from multiprocessing import AuthenticationError
+from multiprocessing.connection import Client, Listener
 
 from joblib.externals.loky.backend import resource_tracker
-from joblib.externals.loky.backend.context import get_context
 
 Tell = Callable[[str, dict], None]  # a member's name and Keras's logs of an epoch
+QUEUE = 128  # connections that may wait
 
 
 @contextmanager
 def carried(tell: Tell) -> Iterator[Tell]:
-    """`tell` for other processes: what they say arrives here by a queue.
+    """`tell` for other processes: what they call it with, a thread here calls it with.
 
-    The queue's process starts as loky's workers do, alike on Linux and macOS: no fork of a process that has threads,
-    as by Linux's default, and no second run of a script that is not guarded by its `__name__`, as by macOS's.
+    Each message is a connection of its own to this machine's loopback address, with a key that only this process's
+    workers have.
     """
-    manager = SyncManager(ctx=get_context("loky"))
-    with undisturbed(signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # it ends with the run, not before
-        manager.start(end_with, (os.getpid(),))
-    with manager:
-        messages = manager.Queue()
+    key, open_ = os.urandom(32), True
+    with Listener(("127.0.0.1", 0), backlog=QUEUE, authkey=key) as listener:
 
         def listen():
-            while (message := messages.get()) is not None:
-                tell(*message)
+            while open_:
+                # A worker that was killed while it sent, or a stranger; and where nobody reads on, or the disk is full,
+                # the run itself notices
+                with suppress(AuthenticationError, EOFError, OSError), listener.accept() as connection:
+                    if (message := connection.recv()) is not None:
+                        tell(*message)
 
-        listener = threading.Thread(target=listen, daemon=True)
-        listener.start()
+        put = _Put(listener.address, key)
+        listener_thread = threading.Thread(target=listen, daemon=True)
+        listener_thread.start()
         try:
-            yield _Put(messages)
+            yield put
         finally:
-            messages.put(None)
-            listener.join()
+            open_ = False
+            put.send(None)
+            listener_thread.join()
 
 
 @dataclass(frozen=True)
 class _Put:
     """A `tell` that can be sent to another process."""
 
-    messages: Any
+    address: tuple[str, int]
+    key: bytes
 
     def __call__(self, name: str, logs: dict) -> None:
-        self.messages.put((name, logs))
+        self.send((name, logs))
+
+    def send(self, message: tuple[str, dict] | None) -> None:
+        with Client(self.address, authkey=self.key) as connection:
+            connection.send(message)
 
 
 @contextmanager
 def undisturbed(*numbers: signal.Signals) -> Iterator[None]:
-    """Processes and threads that start herein never hear these signals; the run itself does, right after it."""
+    """Processes and threads that start herein never get these signals; the run itself does, right after it."""
     for tracker in (resource_tracker, multiprocessing.resource_tracker):
         tracker.ensure_running()  # started in between, it would unblock them
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)  # what starts here inherits this
-    heard, handlers = [], {}
+    received: list[int] = []
+    handlers = {}
     if threading.current_thread() is threading.main_thread():  # where a signal lands whose thread does not block it
-        handlers = {number: signal.signal(number, lambda number, frame: heard.append(number)) for number in numbers}
+        handlers = {number: signal.signal(number, lambda number, frame: received.append(number)) for number in numbers}
     try:
         yield
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
         signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
-    for number in heard[:1]:
-        signal.raise_signal(number)
+    for first in received[:1]:
+        signal.raise_signal(first)
 
 
 @functools.cache

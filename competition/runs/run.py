@@ -73,8 +73,9 @@ class Run:
     @property
     def config(self) -> Config:
         """The settings, checked anew."""
+        settings = renamed(self.read_json("config.json"))
         try:
-            return Config(**renamed(self.read_json("config.json")))
+            return Config(**settings)
         except CompetitionError as error:
             received = str(error).partition(" Next: ")[0].removesuffix(".")
             raise CompetitionError(

@@ -15,14 +15,7 @@ from competition.errors import CompetitionError
 _object = partial(create_model, "object", __config__=ConfigDict(strict=True, extra="allow", allow_inf_nan=False))
 ANY = _object()
 MANIFEST = _object(
-    identity=_object(
-        settings=dict,
-        data=Annotated[list[str], Field(min_length=2, max_length=2)],
-        precision=str,
-        jit_compile=(bool, False),
-        threads=(int | None, None),
-        deterministic=(bool, True),
-    ),
+    identity=_object(settings=dict, data=Annotated[list[str], Field(min_length=2, max_length=2)], precision=str),
     source=str,
     hardware=str,
     seconds=(dict[str, float], {}),
