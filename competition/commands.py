@@ -19,6 +19,7 @@ def _of(options, names) -> dict:
 
 def data(options, folders: Folders) -> None:
     """find, download or unpack the data, and check every value."""
+    from competition.data import shift
     from competition.data.dataset import load_dataset
     from competition.kaggle.download import fetch_missing
 
@@ -27,6 +28,8 @@ def data(options, folders: Folders) -> None:
     dataset = load_dataset(folders, options.source)
     counts = f"{len(dataset.train)} training and {len(dataset.test)} test digits"
     print(f"{counts}, checked in {time.perf_counter() - started:.1f} s. Source: {dataset.source}.")
+    unlike = shift.warning(dataset.train.images, dataset.test.images)
+    print(f"Warning: {unlike}" if unlike else "By their pixels, test.csv is like train.csv.")
 
 
 def train(options, folders: Folders) -> None:

@@ -4,9 +4,10 @@ import shlex
 import time
 
 from competition.config import choose_config
+from competition.data import shift as pixels
 from competition.data.dataset import Dataset, load_dataset, load_dataset_of
 from competition.data.submission import check_submission, write_submission
-from competition.ensemble import scoring
+from competition.ensemble import scoring, shift
 from competition.ensemble.averaging import Predictions, average_members, score
 from competition.ensemble.blend import blend as average
 from competition.ensemble.folds import check_rows
@@ -63,6 +64,8 @@ def train(
     engine = choose_engine(jobs, scheduler, tensorboard)
     fetch_missing(folders, source)
     dataset = load_dataset(folders, source)
+    if unlike := pixels.warning(dataset.train.images, dataset.test.images):
+        print(f"Warning: {unlike}")
     config = choose_config(recipe, dataset.source, settings or {})
     check_rows(config, dataset.train.labels)
     run = resuming.open_run(folders, config, manifest_of(config, dataset, setup), new, named)
@@ -96,6 +99,9 @@ def conclude(
     if dataset.answers is not None:
         scores["true_accuracy"] = scoring.accuracy(dataset.answers, test_probs)
         scores["true_log_loss"] = scoring.log_loss(dataset.answers, test_probs)
+    found = scores["shift"] = shift.check(dataset.train, dataset.test.images, predictions.single)
+    if found["alarm"]:  # the prediction assumes that both files are drawn alike
+        found["if_alike"], scores["leaderboard"] = scores["leaderboard"], None
     run.withdraw()
     run.write_arrays("probabilities.npz", out_of_fold=predictions.out_of_fold, test=predictions.test)
     run.write_json("scores.json", scores)
@@ -115,8 +121,11 @@ def summary(folders: Folders, run: Run, scores: dict, warnings: list[str]) -> st
         f"{oof['errors']} errors)",
         f"  log-loss               {oof['log_loss']:.5f}",
         f"  single members (mean)  {scores['members']['accuracy']:.5f}",
-        f"Predicted leaderboard    {board['score']:.5f}  ({board['low']:.5f} – {board['high']:.5f})",
     ]
+    if board:
+        lines.append(f"Predicted leaderboard    {board['score']:.5f}  ({board['low']:.5f} – {board['high']:.5f})")
+    else:
+        lines += [f"{name:<24} {text}" for name, text in shift.in_words(scores["shift"])]
     if run.config.refit:
         lines.append(f"Networks                 {who_is_submitted(scores)}")
     if part := history.part_of(scores):

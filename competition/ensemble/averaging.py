@@ -9,6 +9,7 @@ from competition.data.digits import Digits
 from competition.ensemble import scoring
 from competition.ensemble.folds import exchangeable_groups, is_refit, members_per_row, plan_members, submitted_members
 from competition.ensemble.scoring import Group
+from competition.ensemble.shift import single_members
 from competition.runs.checkpoint import MemberResult
 
 
@@ -22,6 +23,7 @@ class Predictions:
         test: float32 array (2, n_test, 10), averaged over the submitted members.
         submitted: which of PLAIN and TTA is submitted and scored.
         groups: what the average of the test rows is made of.
+        single: the predictions of single members for the rows of both files, see `shift.single_members`.
         refit: how many refit members are submitted; 0: those of the folds are.
         row_ratio: training rows of a submitted member by those of a member that scores: above 1 with refit members.
     """
@@ -30,6 +32,7 @@ class Predictions:
     test: np.ndarray
     submitted: int
     groups: list[Group]
+    single: tuple[np.ndarray, np.ndarray]
     refit: int = 0
     row_ratio: float = 1.0
 
@@ -51,12 +54,14 @@ def average_members(config: Config, train: Digits, results: dict[str, MemberResu
         out_of_fold[:, member.val_rows] += probs / per_row[member.val_rows, None].astype(np.float32)
     test = np.mean([results[name].test_probs for name in submitted], axis=0, dtype=np.float64)
     test_probs = np.stack([results[member.name].test_probs[config.submitted] for member in scoring_members])
+    val_probs = [results[member.name].val_probs[config.submitted] for member in scoring_members]
     rows = np.mean([len(member.train_rows) for member in scoring_members])
     return Predictions(
         out_of_fold=out_of_fold.astype(np.float32),
         test=test.astype(np.float32),
         submitted=config.submitted,
         groups=exchangeable_groups(config, scoring_members, test_probs, len(refit)),
+        single=single_members(scoring_members, val_probs, test_probs, len(train)),
         refit=len(refit),
         row_ratio=float(len(train) / rows) if refit else 1.0,
     )

@@ -57,6 +57,7 @@ def blend(parents: list[Run], dataset: Dataset) -> Blend:
         test=np.mean([part.test for part in parts], axis=0, dtype=np.float64).astype(np.float32),
         submitted=config.submitted,
         groups=[replace(group, share=group.share / len(parts)) for part in parts for group in part.groups],
+        single=tuple(_in_turn(single) for single in zip(*(part.single for part in parts), strict=True)),
         refit=sum(part.refit for part in parts),
         row_ratio=float(np.mean([part.row_ratio for part in parts])),
     )
@@ -65,6 +66,12 @@ def blend(parents: list[Run], dataset: Dataset) -> Blend:
     together = zip(parents, results, strict=True)
     named = {f"{parent.name}/{name}": result for parent, members in together for name, result in members.items()}
     return Blend(config, _manifest(parents), predictions, named)
+
+
+def _in_turn(predictions: tuple[np.ndarray, ...]) -> np.ndarray:
+    """Row i of the first, row i + 1 of the second, and so on: arrays (n, 10) → one of the same shape."""
+    rows = np.arange(len(predictions[0]))
+    return np.stack(predictions)[rows % len(predictions), rows]
 
 
 def _check(parents: list[Run]) -> None:

@@ -27,6 +27,10 @@ class Neighbours:
         """Of each image, uint8 array (n, 28, 28, 1), to the nearest training digit: float32 array (n,)."""
         return pairwise_distances_argmin_min(_coarse(images), self._known, metric="sqeuclidean")[1]
 
+    def farthest(self, images, count: int) -> np.ndarray:
+        """Those of some images that are farthest from every training digit, the farthest first."""
+        return images[np.argsort(-self.distances(images), kind="stable")[:count]]
+
     def nearest(self, image, count: int) -> tuple[np.ndarray, np.ndarray]:
         """Distances and rows of the digits nearest to one image, uint8 array (28, 28, 1), the nearest first.
 

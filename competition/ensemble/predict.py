@@ -2,10 +2,12 @@
 
 import csv
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 
+from competition.data import shift as pixels
 from competition.data.dataset import load_dataset_of
 from competition.data.digits import read_unlabelled
 from competition.data.pictures import read_picture
@@ -13,6 +15,7 @@ from competition.ensemble.export import load_model, probabilities_of_file
 from competition.ensemble.folds import member_settings, members_of, submitted_members
 from competition.ensemble.neighbours import RARE, Neighbours
 from competition.ensemble.scoring import rows_predicted
+from competition.ensemble.shift import compare_predictions
 from competition.errors import CompetitionError
 from competition.network.augmentation import tta_transforms
 from competition.network.device import PRECISIONS, choose_setup, prepare
@@ -67,6 +70,12 @@ def print_predictions(folders: Folders, name: str | None, paths: list[Path], mod
     for path, rows, labels in given:
         right = int((probabilities[rows].argmax(axis=1) == labels).sum())
         print(f"{path}: {right:,} of {len(labels):,} predictions agree with its column 'label'.", file=sys.stderr)
+    if not model and (differences := differences_of(folders, run, images, probabilities)):
+        print(
+            f"As a whole these {len(images)} digits are not like those that the run learned from: its scores don't "
+            f"hold for them: {differences}.",
+            file=sys.stderr,
+        )
 
 
 def remarks(unlike: bool, unsure: bool) -> list[str]:
@@ -169,6 +178,20 @@ def unlike_training(folders: Folders, run: Run, images) -> np.ndarray:
         print(f"Whether pictures are like the training digits is not known: {error}", file=sys.stderr)
         return np.zeros(len(images), bool)
     return known.distances(images) > known.limit
+
+
+def differences_of(folders: Folders, run: Run, images, probabilities) -> str:
+    """How a batch differs from the run's training images and test predictions, in words; empty where it does not.
+
+    Args:
+        images, probabilities: uint8 array (n, 28, 28, 1) and the ensemble's float array (n, 10).
+    """
+    tests = []
+    with suppress(CompetitionError):  # the data is not at hand, as `unlike_training` says
+        tests += pixels.compare_pixels(load_dataset_of(folders, run.manifest).train.images, images)
+    if not (run.scores.get("shift") or {}).get("alarm"):
+        tests += compare_predictions(run.probabilities()[1][run.config.submitted], probabilities)
+    return pixels.in_words(tests)
 
 
 def doubt_limit(run: Run) -> float:

@@ -38,7 +38,8 @@ def submit(
     Args:
         name: of the run; None takes the newest complete one.
         file: a file instead of a run.
-        force: send what was sent before, what is of unknown origin, or where nothing is left today.
+        force: send what was sent before, what is of unknown origin or of a test.csv unlike train.csv, or where
+            nothing is left today.
             Nothing forces an invalid file or one that saw other data.
         wait: for the score; otherwise `make scores` brings it.
 
@@ -53,6 +54,7 @@ def submit(
     if not force:
         _refuse_sent(row, row.get("submission"), row.get("submitted"))
         refuse_unknown(row, path)
+        _refuse_unlike(row, path)
     history.add(folders, row)  # from here on `make scores` knows the file
 
     arrived = client.submissions()
@@ -148,6 +150,14 @@ def _refuse_sent(row: dict, ref: str | None, when: str | None) -> None:
         raise CompetitionError(
             f"A file is sent once. Received: {row['run']}, sent {(when or '')[:16]} as submission {ref}. "
             "Next: `make scores`, or ARGS=--force."
+        )
+
+
+def _refuse_unlike(row: dict, path: Path) -> None:
+    if row.get("status") == history.UNLIKE:
+        raise CompetitionError(
+            f"A submission has a predicted score. Received: {row['run']}, without one, as its test.csv is unlike its "
+            "train.csv. Next: `make report`, which shows how; or ARGS=--force."
         )
 
 

@@ -36,8 +36,12 @@ def how_good(out_of_fold: dict, rows: int) -> str:
     )
 
 
-def how_sure(board: dict, source: str) -> str:
-    """The predicted score, and its interval in errors."""
+def how_sure(board: dict | None, source: str) -> str:
+    """The predicted score, and its interval in errors; none where test.csv is unlike train.csv."""
+    if board is None:
+        return (
+            "On test.csv it is likely to be worse, how much nobody knows: its digits are not like those of train.csv."
+        )
     low, high = (round(TEST_ROWS * (1 - board[end])) for end in ("high", "low"))
     errors = f", or {count(low)} to {count(high)} errors in Kaggle’s {count(TEST_ROWS)} rows" if source == REAL else ""
     return (
@@ -72,11 +76,13 @@ def what_next(run: Run, scores: dict, row: dict) -> str:
     board, real = scores["leaderboard"], row.get("leaderboard")
     if run.manifest["source"] != REAL:
         return "Next: bring the competition’s own data, as `make data` explains; a run on other data submits nothing."
-    if real:
+    if real and board:
         inside = board["low"] <= float(real) <= board["high"]
         verdict = "inside the predicted interval" if inside else (
             "outside the predicted interval, so ask whether test rows come as training rows do")  # fmt: skip
         return f"Kaggle scored it {accuracy(float(real))}, {verdict}."
+    if board is None:
+        return "Next: `make data`, which says where test.csv differs from train.csv, and what may make them alike."
     if row.get("submitted"):
         return "It was submitted and has no score yet. Next: `make scores`."
     if not run.whole:

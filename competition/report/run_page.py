@@ -10,10 +10,12 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from competition.config import PLAIN, TTA
+from competition.data import shift as pixels
 from competition.data.dataset import Dataset
 from competition.data.submission import check_submission
 from competition.ensemble import scoring
 from competition.ensemble.folds import members_of, plan_members
+from competition.ensemble.neighbours import Neighbours
 from competition.errors import CompetitionError
 from competition.report import figures
 from competition.report.analysis import (
@@ -33,6 +35,7 @@ from competition.runs import files, history
 from competition.runs.folders import Folders
 from competition.runs.run import Run, repeat_command
 
+LOOKED_AT = 2000  # test rows among which those least like training are looked for
 FRACTIONS = (0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 1.0)  # of the most confident rows
 
 
@@ -108,7 +111,11 @@ def make_report(folders: Folders, run: Run, dataset: Dataset) -> Path:
             else f"Measured: each row averaged over the members of 1 to {len(rounds)} repeats." if len(rounds) > 1
             else "With one repeat only the single point is measured: every row is validated by one member."),
     }  # fmt: skip
-    sheets = sample_sheets(config, dataset)
+    looked_at = pixels.sample(dataset.test.images, LOOKED_AT)
+    sheets = {
+        **sample_sheets(config, dataset),
+        "least_like": figures.sheet(Neighbours(dataset).farthest(looked_at, 24), 12),
+    }
     for name, plot in plots.items():
         files.write(run.path / "figures" / f"{name}.png", figures.to_png(plot.figure))
     for name, image in sheets.items():
@@ -121,6 +128,8 @@ def make_report(folders: Folders, run: Run, dataset: Dataset) -> Path:
         manifest=run.manifest,
         train_rows=len(dataset.train),
         validated_rows=len(rows),
+        test_rows=len(dataset.test),
+        looked_at=len(looked_at),
         rounds=len(rounds),
         seconds=sum(run.manifest.get("seconds", {}).values()),
         row=row,

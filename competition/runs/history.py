@@ -13,6 +13,7 @@ COLUMNS = (
     "predicted_low", "predicted_high", "leaderboard", "true_accuracy", "seconds", "hardware", "sha256",
     "submission", "submitted", "status",
 )  # fmt: skip
+UNLIKE = "test.csv unlike train.csv"  # status of a run without a prediction, until Kaggle has one for its submission
 KAGGLES = ("leaderboard", "submission", "submitted", "status")  # those that Kaggle fills in
 NUMBERS = ("oof_accuracy", "predicted", "predicted_low", "predicted_high", "leaderboard", "true_accuracy", "seconds")
 
@@ -31,10 +32,11 @@ def finish(folders: Folders, run: Run, scores: dict, seconds: dict[str, float], 
     manifest["seconds"] = {stage: round(before.get(stage, 0) + spent, 1) for stage, spent in seconds.items()}
     run.write_json("manifest.json", manifest)
     row, earlier = row_of(run, scores), find(folders, run)
-    if earlier and earlier["sha256"] == row["sha256"]:
-        row |= {column: earlier[column] for column in KAGGLES}
-    elif earlier and earlier["submission"]:
-        add(folders, earlier | {"run": f"{run.name}-{earlier['sha256'][:8]}"})
+    if earlier and earlier["submission"]:
+        if earlier["sha256"] == row["sha256"]:
+            row |= {column: earlier[column] for column in KAGGLES}
+        else:
+            add(folders, earlier | {"run": f"{run.name}-{earlier['sha256'][:8]}"})
     add(folders, row)
     if folders.published and manifest["source"] not in MNIST:  # Kaggle's own button would send it
         files.write(folders.published, run.submission_csv.read_bytes())
@@ -53,13 +55,14 @@ def row_of(run: Run, scores: dict) -> dict:
         "oof_low": f"{oof['low']:.5f}",
         "oof_high": f"{oof['high']:.5f}",
         "member_accuracy": f"{scores['members']['accuracy']:.5f}",
-        "predicted": f"{board['score']:.5f}",
-        "predicted_low": f"{board['low']:.5f}",
-        "predicted_high": f"{board['high']:.5f}",
+        "predicted": f"{board['score']:.5f}" if board else "",
+        "predicted_low": f"{board['low']:.5f}" if board else "",
+        "predicted_high": f"{board['high']:.5f}" if board else "",
         "true_accuracy": f"{scores['true_accuracy']:.5f}" if "true_accuracy" in scores else "",
         "seconds": round(sum(manifest.get("seconds", {}).values())),
         "hardware": manifest["hardware"],
         "sha256": files.sha256_of(run.submission_csv),
+        "status": "" if board else UNLIKE,
     }
 
 

@@ -21,11 +21,22 @@ MANIFEST = _object(
     seconds=(dict[str, float], {}),
     parents=(list[_object(run=str, members=dict[str, dict])], []),  # of a blend
 )
+_TEST = _object(measure=str, distance=float, p=float, train=float, test=float, differ=bool)
+_PREDICTION = _object(score=float, low=float, high=float)
+_SHIFT = _object(
+    alarm=bool,
+    estimate=float,
+    if_alike=(_PREDICTION | None, None),
+    pixels=list[_TEST],
+    predictions=list[_TEST],
+    classifier=_object(auc=float, low=float, high=float, differ=bool) | None,
+)
 SCORES = _object(
     out_of_fold=_object(accuracy=float, low=float, high=float, log_loss=float, errors=int),
-    leaderboard=_object(score=float, low=float, high=float),
+    leaderboard=_PREDICTION | None,  # None after an alarm of `shift`
     members=_object(accuracy=float, each=(list, []), trained=(int, 0), planned=(int, 0), refit=(int, 0)),
     true_accuracy=(float, 0.0),
+    shift=(_SHIFT | None, None),  # of older runs: none
 )
 DONE = _object(sha256=str, members=(list[str], []))  # named where they are not all of the plan
 MEMBER = _object(  # a refit member has no accuracy

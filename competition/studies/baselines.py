@@ -215,7 +215,8 @@ def _cell(runs: list[Run]) -> str:
 
 
 def _predicted(run: Run) -> str:
-    return f"{run.scores['leaderboard']['score']:.5f}"
+    board = run.scores["leaderboard"]
+    return f"{board['score']:.5f}" if board else NONE
 
 
 def _spent(run: Run) -> str:
