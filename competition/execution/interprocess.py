@@ -25,16 +25,18 @@ def carried(tell: Tell) -> Iterator[Tell]:
     Each message is a connection of its own to this machine's loopback address, with a key that only this process's
     workers have.
     """
-    key, open_ = os.urandom(32), True
+    key = os.urandom(32)
     with Listener(("127.0.0.1", 0), backlog=QUEUE, authkey=key) as listener:
 
         def listen():
-            while open_:
+            while True:
                 # A worker that was killed while it sent, or a stranger; and where nobody reads on, or the disk is full,
                 # the run itself notices
                 with suppress(AuthenticationError, EOFError, OSError), listener.accept() as connection:
-                    if (message := connection.recv()) is not None:
-                        tell(*message)
+                    message = connection.recv()
+                    if message is None:
+                        return
+                    tell(*message)
 
         put = _Put(listener.address, key)
         listener_thread = threading.Thread(target=listen, daemon=True)
@@ -42,7 +44,6 @@ def carried(tell: Tell) -> Iterator[Tell]:
         try:
             yield put
         finally:
-            open_ = False
             put.send(None)
             listener_thread.join()
 

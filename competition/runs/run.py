@@ -80,7 +80,7 @@ class Run:
             received = str(error).partition(" Next: ")[0].removesuffix(".")
             raise CompetitionError(
                 f"{self.path}/config.json must hold this version's settings. Received: {received}. "
-                f"Next: {self.retrain}, or `make train NEW=1`."
+                "Next: `make train NEW=1`."
             ) from None
 
     @property
