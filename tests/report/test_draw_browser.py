@@ -170,6 +170,7 @@ def test_the_keyboard_draws(browser, page):
     def press(*keys):
         browser.switch_to.active_element.send_keys(*keys)
 
+    press(Keys.TAB)  # the list of runs
     press(Keys.TAB)
     assert browser.switch_to.active_element.get_attribute("id") == "pad"
     assert browser.execute_script("return getComputedStyle(document.getElementById('edge')).outlineStyle") == "solid"
