@@ -72,7 +72,7 @@ def train(
     setup = fix_threads(run, config, setup, engine)
     clock.lap("data")
 
-    count = f"{config.members} member{'s' * (config.members > 1)}"
+    count = "1 member" if config.members == 1 else f"{config.members} members"
     limit = "" if budget.minutes is None else f", those that fit into {budget.minutes:g} minutes"
     print(f"{count} on {dataset.source} data{limit}, {setup.describe()},\n{engine.describe()}.")
     results = train_members(run, config, setup, dataset.train, dataset.test, engine, tensorboard, budget)
@@ -136,7 +136,7 @@ def summary(folders: Folders, run: Run, scores: dict, warnings: list[str]) -> st
     lines += [f"Warning: {warning}" for warning in warnings]
     lines += [f"Submission               {run.submission_csv}"]
     newest = folders.submissions == Folders.find().submissions and run.path == find_run(folders).path
-    submit = "make submit" + f" RUN={shlex.quote(str(run.path))}" * (not newest)  # else another run goes
+    submit = "make submit" if newest else f"make submit RUN={shlex.quote(str(run.path))}"
     following = {"kaggle": submit, "sample": "bring the real data: see the banner above"}
     lines += [f"Next                     {following.get(run.manifest['source'], 'nothing: such data submits nothing')}"]
     return "\n".join(lines)
@@ -147,7 +147,7 @@ def who_is_submitted(scores: dict) -> str:
     refit = scores["members"].get("refit", 0)
     if not refit:
         return "those of the folds score and are submitted: no time was left to fit all rows"
-    return f"{refit} that fit{'s' if refit == 1 else ''} all rows submitted, those of the folds only score"
+    return f"those of the folds score; submitted {'is 1' if refit == 1 else f'are {refit}'} fit on all rows"
 
 
 def illustrate(folders: Folders, run: Run, dataset: Dataset, save_h5: bool = False) -> None:
@@ -161,7 +161,7 @@ def illustrate(folders: Folders, run: Run, dataset: Dataset, save_h5: bool = Fal
     def export_model():
         from competition.ensemble.export import export_model
 
-        return "  ".join(str(export_model(run, suffix)) for suffix in (".keras", *[".h5"] * save_h5))
+        return "  ".join(str(export_model(run, suffix)) for suffix in ((".keras", ".h5") if save_h5 else (".keras",)))
 
     _attempt("Report", make_report)
     _attempt("Model", export_model)

@@ -163,7 +163,7 @@ def _reference(place: Folders, setup: Setup, dataset: Dataset, jobs: int | None)
     config = choose_config(REFERENCE.recipe, dataset.source, {})
     if run := _found(place, config, dataset, setup) or _found(place, config, dataset, setup, part=True):
         part = history.part_of(run.scores)
-        took = _spent(run) + f", {part}" * bool(part)
+        took = f"{_spent(run)}, {part}" if part else _spent(run)
         return _line(REFERENCE.recipe, took, claim, folds=_cell([run]), predicted=_predicted(run))
     engine = choose_engine(jobs)
     setup = engine.allocate(setup, REFERENCE.members)
