@@ -6,7 +6,7 @@ import time
 from competition.config import choose_config
 from competition.data import shift as pixels
 from competition.data.dataset import Dataset, load_dataset, load_dataset_of
-from competition.data.submission import check_submission, write_submission
+from competition.data.submission import Verdict, verdict_on, write_submission
 from competition.ensemble import scoring, shift
 from competition.ensemble.averaging import Predictions, average_members, score
 from competition.ensemble.blend import blend as average
@@ -106,13 +106,15 @@ def conclude(
     run.write_arrays("probabilities.npz", out_of_fold=predictions.out_of_fold, test=predictions.test)
     run.write_json("scores.json", scores)
     write_submission(run.submission_csv, test_probs.argmax(axis=1))
-    warnings = check_submission(run.submission_csv, len(dataset.test), dataset.train.labels)
+    verdict = verdict_on(run.submission_csv, dataset.source, len(dataset.test), dataset.train.labels)
+    if verdict.refused:
+        raise verdict.refused
     clock.lap("submission")
     history.finish(folders, run, scores, clock.laps, list(results) if len(results) < planned else None)
-    print(summary(folders, run, scores, warnings))
+    print(summary(folders, run, scores, verdict))
 
 
-def summary(folders: Folders, run: Run, scores: dict, warnings: list[str]) -> str:
+def summary(folders: Folders, run: Run, scores: dict, verdict: Verdict) -> str:
     """What a user wants to read at the end."""
     oof, board = scores["out_of_fold"], scores["leaderboard"]
     lines = [
@@ -133,8 +135,8 @@ def summary(folders: Folders, run: Run, scores: dict, warnings: list[str]) -> st
                       "                         (the same command with more MINUTES, or none, goes on)"]  # fmt: skip
     if "true_accuracy" in scores:
         lines.append(f"True accuracy            {scores['true_accuracy']:.5f}  (test labels, which no member saw)")
-    lines += [f"Warning: {warning}" for warning in warnings]
-    lines += [f"Submission               {run.submission_csv}"]
+    lines += [f"Warning: {warning}" for warning in verdict.warnings]
+    lines += [f"Submission               {run.submission_csv}", f"                         {verdict.kind}"]
     newest = folders.submissions == Folders.find().submissions and run.path == find_run(folders).path
     submit = "make submit" if newest else f"make submit RUN={shlex.quote(str(run.path))}"
     following = {"kaggle": submit, "sample": "bring the real data: see the banner above"}

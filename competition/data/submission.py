@@ -43,10 +43,14 @@ class Verdict:
         """Whether it may be sent."""
         return not (self.refused or self.only_form)
 
+    @property
+    def kind(self) -> str:
+        """Which of the three it is."""
+        return "refused" if self.refused else "in form, and not for Kaggle" if self.only_form else "in form, for Kaggle"
+
     def __str__(self):
-        if self.refused:
-            return f"refused. {self.refused}"
-        return f"in form, and not for Kaggle: {self.only_form}" if self.only_form else "in form, for Kaggle"
+        reason = self.refused or self.only_form
+        return f"{self.kind}: {reason}" if reason else self.kind
 
 
 def verdict_on(path: Path, source: str | None = None, rows: int | None = None, train_labels=None) -> Verdict:

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from competition.config import PLAIN, TTA
 from competition.data import shift as pixels
 from competition.data.dataset import Dataset
-from competition.data.submission import check_submission
+from competition.data.submission import verdict_on
 from competition.ensemble import scoring
 from competition.ensemble.folds import members_of, plan_members
 from competition.ensemble.neighbours import Neighbours
@@ -136,7 +136,7 @@ def make_report(folders: Folders, run: Run, dataset: Dataset) -> Path:
         meaning=meaning(run, row, len(rows), errors["confusions"], confident),
         details=details,
         not_enlarged=not_enlarged,
-        invalid=_invalid(run, dataset),
+        verdict=verdict_on(run.submission_csv, dataset.source, len(dataset.test)),
         plots=[(plot, Markup(figures.to_svg(plot.figure))) for plot in plots.values() if plot.section],
         sheet={name: inline(image) for name, image in sheets.items()},
         stops=Counter((epoch, result.facts["epochs"]) for result, epoch in zip(results, kept, strict=True)),
@@ -156,15 +156,6 @@ def make_report(folders: Folders, run: Run, dataset: Dataset) -> Path:
     )
     files.write(run.path / "report.html", page)
     return run.path / "report.html"
-
-
-def _invalid(run: Run, dataset: Dataset) -> str | None:
-    """Why Kaggle would refuse the submission; None if it would not."""
-    try:
-        check_submission(run.submission_csv, len(dataset.test))
-    except CompetitionError as error:
-        return str(error)
-    return None
 
 
 def _details(run: Run, dataset: Dataset, members, rows, probabilities, shown: list[dict]) -> tuple[dict, str]:

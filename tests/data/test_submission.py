@@ -160,7 +160,7 @@ def test_the_verdict_is_one_of_three(tmp_path):
     write_submission(path, np.arange(1_999) % 10)
     verdict = verdict_on(path)
     assert not verdict.for_kaggle and "28000 rows. Received: 1999" in str(verdict.refused)
-    assert str(verdict).startswith("refused. ")
+    assert str(verdict).startswith("refused: ")
 
 
 def test_one_label_throughout_is_said(tmp_path):
