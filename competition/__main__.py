@@ -152,6 +152,7 @@ def parser() -> ArgumentParser:
     sub.add_argument("--no-wait", dest="wait", action="store_false", help="leave the score to `make scores`")
 
     sub = command(commands.coverage)
+    sub.add_argument("--shift", action="store_true", help="instead: how often is a test.csv unlike train.csv noticed?")
     sub.add_argument("count", type=int, nargs="?", help="of small competitions (default: the full study, for hours)")
     # The prediction was mended after a look at the draws of seeds 0 to 2: others have to judge it
     sub.add_argument("seed", type=int, nargs="?", default=1000, help="of the first (default: 1000)")

@@ -85,7 +85,10 @@ def study(options, folders: Folders) -> None:
 def coverage(options, folders: Folders) -> None:
     """simulate competitions out of train.csv, and tell how often the predicted interval held."""
     from competition.studies.coverage import run_coverage
+    from competition.studies.shift import run_shift
 
+    if options.shift:
+        return print(run_shift(folders))
     print(run_coverage(folders, **_of(options, ("count", "seed", "jobs"))))
 
 

@@ -59,11 +59,11 @@ def tell_apart(train, test) -> dict:
         `high` of its 99.9 % interval (DeLong, DeLong and Clarke-Pearson, 1988), and whether the files `differ`.
     """
     rows, labels = np.concatenate([train, test]), np.repeat([0, 1], [len(train), len(test)])
-    model = HistGradientBoostingClassifier(max_iter=40, max_leaf_nodes=8, early_stopping=False, random_state=0)
+    model = HistGradientBoostingClassifier(max_iter=20, max_leaf_nodes=8, early_stopping=False, random_state=0)
     order = np.random.default_rng(0).permutation(len(rows))
     scores = np.empty(len(rows))
     with threadpool_limits(1):  # so small a task is slower on several threads, by far where other processes run
-        scores[order] = cross_val_predict(model, rows[order], labels[order], cv=5, method="predict_proba")[:, 1]
+        scores[order] = cross_val_predict(model, rows[order], labels[order], cv=3, method="predict_proba")[:, 1]
     ranks = rankdata(scores)
     above = (ranks[labels == 1] - rankdata(scores[labels == 1])) / len(train)  # of train's, for each row of test
     below = 1 - (ranks[labels == 0] - rankdata(scores[labels == 0])) / len(test)
@@ -94,29 +94,39 @@ def check(train: Digits, test_images, single: tuple[np.ndarray, np.ndarray]) -> 
         single: from `single_members`.
 
     Returns:
-        `alarm`, whether any test found a difference; the tests, `pixels` and `predictions` (see `data.shift.compare`)
-        and `classifier` (see `tell_apart`; None where there are too few rows); and `estimate`, the accuracy of a single
-        member on test.csv that `estimate_accuracy` expects.
+        What `judge` does.
     """
     val, test = single
     rows = np.flatnonzero(~np.isnan(val[:, 0]))
-    labels, images, val = train.labels[rows], train.images[rows], val[rows]
-    tests = pixels.compare_pixels(images, test_images), compare_predictions(val, test)
-    classifier = None
-    if min(len(val), len(test)) >= pixels.FEWEST:
-        parts = (
-            (pixels.sample(own, ROWS), pixels.sample(probs, ROWS))
-            for own, probs in ((images, val), (test_images, test))
-        )
-        classifier = tell_apart(*(np.column_stack([pixels.measure(own), probs]) for own, probs in parts))
-    return {
-        "alarm": any(test["differ"] for tests_of in tests for test in tests_of)
-        or bool(classifier and classifier["differ"]),
-        "pixels": tests[0],
-        "predictions": tests[1],
-        "classifier": classifier,
+    measured = (pixels.measure(pixels.sample(images)) for images in (train.images[rows], test_images))
+    return judge(train.labels[rows], val[rows], test, *measured)
+
+
+def judge(labels, val, test, val_measured, test_measured) -> dict:
+    """All tests of two sets of rows.
+
+    Args:
+        labels, val: of validation rows, int array (n,) and float array (n, 10).
+        test: float array (m, 10), of the same members.
+        val_measured, test_measured: `data.shift.measure` of a `data.shift.sample` of the rows.
+
+    Returns:
+        `alarm`, whether any test found a difference; the tests, `pixels` and `predictions` (see `data.shift.compare`)
+        and `classifier` (see `tell_apart`; None where there are too few rows); and `estimate`, the accuracy of a single
+        member on the test rows that `estimate_accuracy` expects.
+    """
+    found = {
+        "pixels": pixels.compare(pixels.MEASURES, val_measured, test_measured),
+        "predictions": compare_predictions(val, test),
+        "classifier": None,
         "estimate": estimate_accuracy(labels, val, test),
     }
+    if found["pixels"]:
+        sides = ((val_measured, val), (test_measured, test))
+        rows = (np.column_stack([measured, pixels.sample(probs)]) for measured, probs in sides)
+        found["classifier"] = tell_apart(*(pixels.sample(side, ROWS) for side in rows))
+    tests = [*found["pixels"], *found["predictions"], *filter(None, [found["classifier"]])]
+    return {"alarm": any(test["differ"] for test in tests), **found}
 
 
 def in_words(found: dict) -> list[tuple[str, str]]:

@@ -39,9 +39,7 @@ def how_good(out_of_fold: dict, rows: int) -> str:
 def how_sure(board: dict | None, source: str) -> str:
     """The predicted score, and its interval in errors; none where test.csv is unlike train.csv."""
     if board is None:
-        return (
-            "The digits of test.csv are not like those of train.csv: how good it is on them, nobody knows."
-        )
+        return "The digits of test.csv are not like those of train.csv: how good it is on them, nobody knows."
     low, high = (round(TEST_ROWS * (1 - board[end])) for end in ("high", "low"))
     errors = f", or {count(low)} to {count(high)} errors in Kaggle’s {count(TEST_ROWS)} rows" if source == REAL else ""
     return (

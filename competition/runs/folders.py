@@ -59,6 +59,11 @@ class Folders:
         return self.submissions / "coverage.csv"
 
     @property
+    def shift_table(self) -> Path:
+        """One row a kind of shift, its strength and number of test rows, committed."""
+        return self.submissions / "shift.csv"
+
+    @property
     def cache(self) -> Path:
         """Where parsed copies of the data lie."""
         return Path(tempfile.gettempdir()) / "competition-cache" if self.working else self.submissions / ".cache"

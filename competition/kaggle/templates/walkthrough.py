@@ -239,7 +239,8 @@ for line in scoring.most_confident(labels, out_of_fold, [0.9, 0.98, 1.0]):
 single = scores["members"]["accuracy"]
 print(f"Single networks, mean  {single:.5f}")
 print(f"Out of fold            {oof['accuracy']:.5f}")
-print(f"All networks, expected {board['score']:.5f} on rows that none has seen")
+if board:
+    print(f"All networks, expected {board['score']:.5f} on rows that none has seen")
 if config.submitted == TTA:
     plain = scoring.accuracy(labels, probabilities["out_of_fold"][0][rows])
     print(f"Without test-time augmentation the out-of-fold accuracy would be {plain:.5f}.")
@@ -259,8 +260,11 @@ verdict = verdict_on(run.submission_csv, dataset.source, len(dataset.test), data
 for warning in verdict.warnings:
     print("Warning:", warning)
 print(f"{folders.published or run.submission_csv}: {verdict}.")
-print(f"Expect {board['score']:.5f} on test digits that come as the training digits do:")
-print(f"in 95 of 100 such competitions the score lies between {board['low']:.5f} and {board['high']:.5f}.")
+if board:
+    print(f"Expect {board['score']:.5f} on test digits that come as the training digits do:")
+    print(f"in 95 of 100 such competitions the score lies between {board['low']:.5f} and {board['high']:.5f}.")
+else:
+    print("What it will score is not known: test.csv is not like train.csv.")
 if "true_accuracy" in scores:
     print(f"The labels of this sample's test digits are known, and no network saw them: {scores['true_accuracy']:.5f}.")
 for name, png in drawn.items():
