@@ -74,6 +74,17 @@ class Printed:
             raise explain(f"KeyError: '{status}'\n{UNEXPECTED}")
         return f"{enum.__name__}.{status}"
 
+    def competitions_download(self, arguments):
+        """A proxy's page lands under the name of the API's method; one in place of the file, under the file's."""
+        folder = Path(arguments[-1])
+        if self.server.next_failure("DownloadDataFiles")[0] == 200:
+            (folder / "digit-recognizer.CompetitionApiService").write_bytes(b"<html>")
+        elif self.server.next_failure("GET")[0] == "page":
+            (folder / "digit-recognizer.zip").write_bytes(b"<html>Sign in</html>")
+        else:
+            (folder / "digit-recognizer.zip").write_bytes(self.server.zipped)
+        return ""
+
     def competitions_submit(self, arguments):
         self.call("StartSubmissionUpload")
         if self.server.next_failure("PUT")[0]:
