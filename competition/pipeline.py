@@ -139,6 +139,8 @@ def summary(folders: Folders, run: Run, scores: dict, verdict: Verdict) -> str:
     lines += [f"Submission               {run.submission_csv}", f"                         {verdict.kind}"]
     newest = folders.submissions == Folders.find().submissions and run.path == find_run(folders).path
     submit = "make submit" if newest else f"make submit RUN={shlex.quote(str(run.path))}"
+    if folders.working:
+        submit = "Submit to Competition, on the Output tab of this kernel's page"
     following = {"kaggle": submit, "sample": "bring the real data: see the banner above"}
     lines += [f"Next                     {following.get(run.manifest['source'], 'nothing: such data submits nothing')}"]
     return "\n".join(lines)

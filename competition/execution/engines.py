@@ -65,7 +65,6 @@ class Processes:
         usable = found if BACKEND == "tensorflow" else min(1, found)
         chosen, threads = divide(cores, members, room, usable, setup.threads)
         why = ["as asked"] if self.jobs else ["one a GPU"] if usable else []
-        why += ["threads as asked or begun with"] * (setup.threads is not None)
         self.jobs = self.jobs or chosen
         self.chosen = f"{self.jobs} at once on {threads or 'all'} thread{'s' * (threads != 1)} each"
         self.chosen += f" ({', '.join([*why, f'{cores} cores', f'memory for {room // PROCESS} members'])})"
