@@ -53,8 +53,6 @@ def download(folders: Folders) -> None:
     try:
         sources = [read_digits(growing, labelled, folders.cache).source for labelled in (True, False)]
         received = "" if sources == [REAL, REAL] else "a zip with other ones"
-    except files.NoRoomError:
-        raise  # what arrived is whole: the same command takes it
     except CompetitionError as error:
         received = str(error).partition(" Next: ")[0].removesuffix(".")
     if received:

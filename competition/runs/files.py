@@ -19,10 +19,6 @@ import numpy as np
 from competition.errors import CompetitionError
 
 
-class NoRoomError(CompetitionError):
-    """A disk is full, or a folder cannot be written: what was to be written is no worse for it."""
-
-
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
     """Open a temporary file beside `path`; flush and rename it when the block ends well.
@@ -173,17 +169,17 @@ def read_arrays(path: Path, largest: int) -> dict[str, np.ndarray]:
 
 
 def check_room(folder: Path, needed: int) -> None:
-    """Raise NoRoomError where so many bytes do not fit into a folder: better said before they come."""
+    """Raise CompetitionError where so many bytes do not fit into a folder: better said before they come."""
     free = shutil.disk_usage(folder).free
     if free < needed:
-        raise NoRoomError(
+        raise CompetitionError(
             f"There must be room in {folder}. Received: {free >> 20} MiB free, {needed >> 20} MiB needed. "
             "Next: free some, or choose --input FOLDER; then the same command."
         )
 
 
-def _no_room(path: Path, error: OSError) -> NoRoomError:
-    return NoRoomError(
+def _no_room(path: Path, error: OSError) -> CompetitionError:
+    return CompetitionError(
         f"There must be room in {path.parent}, and leave to write. Received: {error.strerror or error}, for "
         f"{path.name}. Next: free some, or name another folder; the same command goes on from what is kept."
     )

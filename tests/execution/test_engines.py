@@ -103,9 +103,7 @@ def test_what_is_chosen_is_said_with_its_reasons(machine):
     assert machine() == (6, 2, "6 at once on 2 threads each (16 cores, memory for 26 members)")
     said = "2 at once on 1 thread each (2 cores, memory for 26 members)"
     assert machine(cores=2, threads=1) == (2, 1, said)
-    assert machine(threads=0) == (
-        (1, 0, "1 at once on all threads each (16 cores, memory for 26 members)")
-    )
+    assert machine(threads=0) == ((1, 0, "1 at once on all threads each (16 cores, memory for 26 members)"))
     said = "3 at once on 5 threads each (16 cores, memory for 3 members)"
     assert machine(memory=4_000_000_000) == (3, 5, said)
 
