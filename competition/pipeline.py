@@ -19,7 +19,7 @@ from competition.kaggle.kernel import budget_of
 from competition.network.device import Setup, gpus
 from competition.runs import history, resuming
 from competition.runs.checkpoint import MemberResult
-from competition.runs.folders import Folders
+from competition.runs.folders import Folders, shown
 from competition.runs.run import Run, find_run
 
 
@@ -136,7 +136,7 @@ def summary(folders: Folders, run: Run, scores: dict, verdict: Verdict) -> str:
     if "true_accuracy" in scores:
         lines.append(f"True accuracy            {scores['true_accuracy']:.5f}  (test labels, which no member saw)")
     lines += [f"Warning: {warning}" for warning in verdict.warnings]
-    lines += [f"Submission               {run.submission_csv}", f"                         {verdict.kind}"]
+    lines += [f"Submission               {shown(run.submission_csv)}", f"                         {verdict.kind}"]
     newest = folders.submissions == Folders.find().submissions and run.path == find_run(folders).path
     submit = "make submit" if newest else f"make submit RUN={shlex.quote(str(run.path))}"
     if folders.working:
@@ -160,12 +160,14 @@ def illustrate(folders: Folders, run: Run, dataset: Dataset, save_h5: bool = Fal
     def make_report():
         from competition.report.run_page import make_report  # here: a missing library must not stop the run either
 
-        return make_report(folders, run, dataset)
+        return shown(make_report(folders, run, dataset))
 
     def export_model():
         from competition.ensemble.export import export_model
 
-        return "  ".join(str(export_model(run, suffix)) for suffix in ((".keras", ".h5") if save_h5 else (".keras",)))
+        return "  ".join(
+            str(shown(export_model(run, suffix))) for suffix in ((".keras", ".h5") if save_h5 else (".keras",))
+        )
 
     _attempt("Report", make_report)
     _attempt("Model", export_model)
@@ -178,7 +180,7 @@ def list_again(folders: Folders) -> None:
     def make_index():
         from competition.report.index import make_index
 
-        return make_index(folders)
+        return shown(make_index(folders))
 
     _attempt("All runs", make_index)
 

@@ -225,7 +225,7 @@ def test_folders_with_spaces_quotes_and_umlauts_also_through_make(tmp_path, fold
     done = make("train", "JOBS=2", f"ARGS={shlex.join([*SMALL, '--input', str(odd)]).replace('$', '$$')}")
     assert done.returncode == 0, done.stderr
     (run,) = list_runs(Folders(project, project / "submissions"))
-    assert run.complete and f"Submission               {run.submission_csv}" in done.stdout
+    assert run.complete and f"Submission               submissions/{run.name}/submission.csv" in done.stdout
     odd_run = run.path.rename(run.path.with_name("my 'best' run, ü"))
     done = make("report", f"RUN={odd_run.name}", f"ARGS={shlex.join(['--input', str(odd)])}")
     assert done.returncode == 0, done.stderr

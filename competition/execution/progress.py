@@ -9,7 +9,7 @@ from contextlib import suppress
 
 from tqdm import tqdm
 
-QUIET = 60  # seconds without a line, after which a log is told that members still train
+QUIET = 60  # seconds without a line, after which a log gets a line that members still train
 
 
 class Progress:
@@ -52,12 +52,9 @@ class Progress:
         self.seen[name] = self.epochs
         self.bar.set_description_str(f"member {min(self.done + 1, self.members)} of {self.members}")
         own = "all rows" if facts["accuracy"] is None else f"accuracy {facts['accuracy']:.4f}"
-        epochs = "1 epoch" if facts["epochs"] == 1 else f"{facts['epochs']} epochs"
-        so_far = "" if accuracy is None else f"; so far {accuracy:.4f}"
+        so_far = "" if accuracy is None else f" (all {accuracy:.4f})"
         left = self._left() if self.bar.disable else ""
-        self.say(
-            f"member {self.done} of {self.members} ({name}): {own}, {epochs}, {facts['seconds']:.0f} s{so_far}{left}"
-        )
+        self.say(f"member {self.done} of {self.members} ({name}): {own}{so_far}, {facts['seconds']:.0f} s{left}")
 
     def say(self, line: str) -> None:
         """Print a line above the live one."""
@@ -72,7 +69,7 @@ class Progress:
     def _remind(self) -> None:
         while not self.closed.wait(self.said + QUIET - time.monotonic()):
             if time.monotonic() >= self.said + QUIET:
-                with suppress(OSError):  # nobody reads on, or the disk is full: the run itself hears of that
+                with suppress(OSError):  # nobody reads on, or the disk is full: the run itself notices
                     self.say(f"still training: {self._epochs()} of {self.members * self.epochs} epochs{self._left()}")
 
     def _epochs(self) -> int:
@@ -84,4 +81,4 @@ class Progress:
             return ""
         ahead = self.epochs * self.missing - finished
         seconds = max(0, min(self.left(), (time.monotonic() - self.started) / finished * ahead))
-        return f"; about {tqdm.format_interval(int(seconds))} left"
+        return f", {tqdm.format_interval(int(seconds))} left"

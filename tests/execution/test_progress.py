@@ -46,8 +46,8 @@ def test_the_time_left_goes_by_epochs(clock, counted, capsys):
     counted.member("second", FACTS, 0.99)
     said = capsys.readouterr().out.splitlines()
     assert said == [
-        "member 2 of 3 (first): accuracy 0.9876, 3 epochs, 30 s; so far 0.9800; about 00:50 left",
-        "member 3 of 3 (second): accuracy 0.9876, 3 epochs, 30 s; so far 0.9900",
+        "member 2 of 3 (first): accuracy 0.9876 (all 0.9800), 30 s, 00:50 left",
+        "member 3 of 3 (second): accuracy 0.9876 (all 0.9900), 30 s",
     ]
 
 
@@ -85,8 +85,8 @@ def test_a_log_hears_of_the_training_after_each_minute_without_a_line(clock, cou
     assert capsys.readouterr().out.splitlines() == [
         "still training: 4 of 12 epochs",
         "a line",
-        "still training: 5 of 12 epochs; about 22:10 left",
-        "still training: 5 of 12 epochs; about 29:10 left",
+        "still training: 5 of 12 epochs, 22:10 left",
+        "still training: 5 of 12 epochs, 29:10 left",
     ]
 
 
