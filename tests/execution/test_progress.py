@@ -38,10 +38,10 @@ def test_the_time_left_goes_by_epochs(clock, counted, capsys):
     assert counted._left() == ""  # nobody knows yet
     clock.now = 30.0
     counted.epoch("first", {})
-    assert counted._left() == "; about 03:30 left"  # one of eight took 30 seconds
+    assert counted._left() == ", 03:30 left"  # one of eight took 30 seconds
     clock.now = 50.0
     counted.member("first", FACTS, 0.98)  # it stopped early: its four epochs are done
-    assert counted._left() == "; about 00:50 left"
+    assert counted._left() == ", 00:50 left"
     clock.now = 200.0
     counted.member("second", FACTS, 0.99)
     said = capsys.readouterr().out.splitlines()
