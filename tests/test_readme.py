@@ -129,6 +129,15 @@ def test_the_readme_is_read_in_one_sitting():
             assert len(line) <= 120 or line.startswith(("|", "<img ")), f"{page}:{number}"
 
 
+def test_commands_come_first_and_the_learners_path_is_short():
+    text = README.read_text("utf-8")
+    assert text.index("$ make train") < text.index("| `quick` |") < 3000
+    path = re.search(r"read these six, .*?\.\n", text, re.DOTALL)[0]
+    files = re.findall(r"\]\((\S+\.py)\)", path)
+    lines = sum(len((ROOT / name).read_text("utf-8").splitlines()) for name in files)
+    assert len(files) == 6 and lines < 1000 and abs(lines - int(re.search(r"(\d+) lines", path)[1])) < 60
+
+
 def test_commands_are_as_the_makefile_and_the_parser_take_them():
     commands = {(page, command) for page in pages() for command in listed(page)}
     passing = {(page, code) for page in pages() for code in quoted(page)}
