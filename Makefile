@@ -29,7 +29,7 @@ help:  ## list the targets
 
 # What the package does: a line each, with the variables that the target takes and passes on as flags. NAME= is a value,
 # --name value; NAME=1 is a switch, --name; NAME alone is a value without a flag.
-data: takes =  ## find, download or unpack the data, and check every value
+data: takes =  ## find or download the data, and check every value
 train: takes = RECIPE= MINUTES= RUN= NEW=1 JOBS= SCHEDULER= TENSORBOARD=1  ## train the ensemble and write a submission
 study: takes = KIND= BASE= CHANGES= SEEDS= FULL=1 NAME= JOBS= SCHEDULER=  ## does a change help? As CHANGES="epochs=14; width=2"
 baselines: takes = JOBS= REFERENCE=1 MINUTES=  ## train six classic systems by their own recipes, beside ours

@@ -18,9 +18,10 @@ def _of(options, names) -> dict:
 
 
 def data(options, folders: Folders) -> None:
-    """find, download or unpack the data, and check every value."""
+    """find or download the data, and check every value."""
     from competition.data import shift
-    from competition.data.dataset import load_dataset
+    from competition.data.dataset import load_dataset, remarks
+    from competition.data.inputs import find_files
     from competition.kaggle.download import fetch_missing
 
     started = time.perf_counter()
@@ -28,6 +29,9 @@ def data(options, folders: Folders) -> None:
     dataset = load_dataset(folders, options.source)
     counts = f"{len(dataset.train)} training and {len(dataset.test)} test digits"
     print(f"{counts}, checked in {time.perf_counter() - started:.1f} s. Source: {dataset.source}.")
+    if options.source in ("auto", "kaggle") and (found := find_files(folders.input)):
+        print("Read from", " and ".join(dict.fromkeys(map(str, found))) + ".")
+    print("".join(f"Warning: {remark}.\n" for remark in remarks(dataset)), end="")
     unlike = shift.warning(dataset.train.images, dataset.test.images)
     print(f"Warning: {unlike}" if unlike else "By their pixels, test.csv is like train.csv.")
 

@@ -96,9 +96,9 @@ def conclude(
     """Score the predictions, write and check the submission, complete the run, and print all that."""
     scores = score(dataset.train.labels, predictions, results, planned)
     test_probs = predictions.test[predictions.submitted]
-    if dataset.answers is not None:
-        scores["true_accuracy"] = scoring.accuracy(dataset.answers, test_probs)
-        scores["true_log_loss"] = scoring.log_loss(dataset.answers, test_probs)
+    if dataset.test_labels is not None:
+        scores["true_accuracy"] = scoring.accuracy(dataset.test_labels, test_probs)
+        scores["true_log_loss"] = scoring.log_loss(dataset.test_labels, test_probs)
     found = scores["shift"] = shift.check(dataset.train, dataset.test.images, predictions.single)
     if found["alarm"]:  # the prediction assumes that both files are drawn alike
         found["if_alike"], scores["leaderboard"] = scores["leaderboard"], None

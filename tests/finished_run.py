@@ -39,7 +39,7 @@ def finished_run(folder, name="20260101-000000-quick", misread=MISREAD, views=0.
     plain = out_of_fold.copy()
     plain[np.flatnonzero(labels == 2)[-1:]] = _spread_over([8], np.float32([0.9]))
     both = np.stack([plain if views else out_of_fold, out_of_fold])
-    test = _spread_over(digits.answers, draw.uniform(0.7, 0.999, len(digits.answers)).astype(np.float32))
+    test = _spread_over(digits.test_labels, draw.uniform(0.7, 0.999, len(digits.test_labels)).astype(np.float32))
 
     run = Run(folder / name)
     run.path.mkdir(parents=True)
@@ -56,7 +56,7 @@ def finished_run(folder, name="20260101-000000-quick", misread=MISREAD, views=0.
     members = plan_members(config, labels)[:trained]
     for i, member in enumerate(members):
         moved = test.copy()
-        moved[:10] = _spread_over((digits.answers[:10] + i) % 10, np.full(10, 0.9, np.float32))
+        moved[:10] = _spread_over((digits.test_labels[:10] + i) % 10, np.full(10, 0.9, np.float32))
         facts = {"data_sha256": digits.train.sha256, "seed": member.seed, "accuracy": 0.99, "seconds": 1.0}
         facts |= {"epochs": 3, "kept_epoch": 2}
         valid = both[:, member.val_rows]

@@ -23,7 +23,7 @@ PACKED = (".gz", ".bz2", ".xz", ".zip")  # what may stand behind `.csv`
 _DAMAGED = (OSError, EOFError, ValueError, RuntimeError, zipfile.BadZipFile, zlib.error, lzma.LZMAError,
             NotImplementedError)  # fmt: skip
 AGAIN = "download it again, signed in to Kaggle"
-MNIST_ITSELF = "put Kaggle's files there: MNIST holds their answers, and serves `make baselines` alone"
+MNIST_ITSELF = "put Kaggle's files there: MNIST holds their labels, and serves `make baselines` alone"
 UNPACK = "unpack it there"
 # How files begin that hold no CSV: what each is, and what to do with it where that does not depend on what it is for.
 KINDS = (

@@ -33,12 +33,12 @@ class Dataset:
     Attributes:
         train: digits with labels.
         test: digits without.
-        answers: int64 array (n_test,), the true labels of the sample's or MNIST's test digits; None for Kaggle's.
+        test_labels: int64 array (n_test,), the true labels of the sample's or MNIST's test digits; None for Kaggle's.
     """
 
     train: Digits
     test: Digits
-    answers: np.ndarray | None
+    test_labels: np.ndarray | None
 
     @property
     def source(self) -> str:
@@ -116,6 +116,19 @@ def load_dataset_of(folders: Folders, manifest: dict) -> Dataset:
     return dataset
 
 
+def remarks(dataset: Dataset) -> list[str]:
+    """What is odd about rows that are each in order, a line each: digits without any, and rows that repeat."""
+    counts = np.bincount(dataset.train.labels, minlength=10)
+    train, test = ([row.tobytes() for row in digits.images] for digits in (dataset.train, dataset.test))
+    leaked, twice = len(test) - len(set(test) - set(train)), len(train) - len(set(train))
+    lines = [f"no training digit is labelled {digit}" for digit in np.flatnonzero(counts == 0)]
+    if twice:
+        lines.append(f"{twice:,} training digits repeat another one: their out-of-fold score is too good")
+    if leaked:
+        lines.append(f"{leaked:,} test digits are also training digits, or stand there twice")
+    return lines
+
+
 def known_labels(folders: Folders) -> np.ndarray:
     """The labels of input/'s training digits, or the sample's where there are none: int64 array (n,)."""
     found = find_files(folders.input)
@@ -135,14 +148,14 @@ def mnist_at_hand(folders: Folders) -> str | None:
 def _read(folders: Folders, train_path: Path, test_path: Path) -> Dataset:
     train = read_digits(train_path, labelled=True, cache=folders.cache)
     test = read_digits(test_path, labelled=False, cache=folders.cache)
-    answers = None
+    test_labels = None
     if test_path.parent == SAMPLE:
-        answers = np.loadtxt(SAMPLE / "test_labels.csv", np.int64, delimiter=",", skiprows=1)[:, 1]
-    return Dataset(train, test, answers)
+        test_labels = np.loadtxt(SAMPLE / "test_labels.csv", np.int64, delimiter=",", skiprows=1)[:, 1]
+    return Dataset(train, test, test_labels)
 
 
 def _read_mnist(folders: Folders, source: str) -> Dataset:
-    """MNIST's 60,000 and 10,000: its test labels are known, and no member is given them."""
+    """MNIST's 60,000 and 10,000: its test labels are known, and no member sees them."""
     if source == "mnist-csv":
         paths = [find_csv(folders.input, name) for name in MNIST_FILES]
         if not all(paths):
@@ -151,9 +164,9 @@ def _read_mnist(folders: Folders, source: str) -> Dataset:
                 f"{'one of them' if any(paths) else 'neither'}. Next: put them there, or --source mnist-keras."
             )
         read = [read_digits(path, labelled=True, cache=folders.cache, header=False) for path in paths]
-        (images, labels), (test, answers) = [(digits.images, digits.labels) for digits in read]
+        (images, labels), (test, test_labels) = [(digits.images, digits.labels) for digits in read]
     else:
         path = mnist.find_npz(folders.mnist_npz) or mnist.download_npz()
-        (images, labels), (test, answers) = mnist.read_npz(path)
+        (images, labels), (test, test_labels) = mnist.read_npz(path)
     train = Digits(images, labels, source, content_hash(images, labels))
-    return Dataset(train, Digits(test, None, source, content_hash(test, None)), answers)
+    return Dataset(train, Digits(test, None, source, content_hash(test, None)), test_labels)

@@ -73,7 +73,7 @@ def _described(path: Path) -> tuple[str, str]:
     if name in (TRAIN, TEST):
         return f"without {TEST if name == TRAIN else TRAIN}", KAGGLES_ZIP
     if name in MNIST_FILES or name.startswith(ITS_OWN):
-        return "of MNIST, which holds the competition's answers", FOR_BASELINES
+        return "of MNIST, which holds the labels of Kaggle's test digits", FOR_BASELINES
     if suffix in UNFINISHED:
         return "an unfinished download", f"wait for its end, or {KAGGLES_ZIP}"
     if head.startswith(b"PK"):

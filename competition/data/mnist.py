@@ -1,6 +1,6 @@
 """MNIST as Keras keeps it: one .npz file of 60,000 training and 10,000 test digits, all with labels.
 
-It holds the competition's answers, so it serves the baselines alone (see `config.choose_config`).
+It holds the labels of the competition's test digits, so it serves the baselines alone (see `config.choose_config`).
 """
 
 import os
@@ -32,8 +32,8 @@ def download_npz() -> Path:
     load = [sys.executable, "-c", "import keras; keras.datasets.mnist.load_data()"]  # a child: no Keras in this room
     done = subprocess.run(load, capture_output=True, text=True, errors="replace")
     if done.returncode:
-        said = done.stderr.strip().rpartition("\n")[2][:150] or f"exit code {done.returncode}"
-        raise CompetitionError(f"MNIST must be at hand. Received: no file, and {said}. Next: {WANTED}.")
+        problem = done.stderr.strip().rpartition("\n")[2][:150] or f"exit code {done.returncode}"
+        raise CompetitionError(f"MNIST must be at hand. Received: no file, and {problem}. Next: {WANTED}.")
     path = find_npz(None)
     if path is None:
         raise CompetitionError(f"MNIST must be in Keras's cache. Received: no file there. Next: {WANTED}.")

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from competition.data.constants import PIXELS
-from competition.data.dataset import load_dataset, obtain
+from competition.data.dataset import load_dataset, obtain, remarks
 from competition.errors import CompetitionError
 from competition.runs.folders import Folders
 
@@ -85,8 +85,8 @@ HINTS = {  # what lies there, and how the message calls it
     "arrays": ({"digits.npz": zipped(**{"x_train.npy": "x"})}, r"digits\.npz, NumPy arrays"),
     "numpy": ({"train.npy": b"\x93NUMPY" + bytes(60)}, r"train\.npy, a NumPy array"),
     "excel": ({"train.xlsx": zipped(**{"[Content_Types].xml": "<x/>"})}, r"train\.xlsx, an Excel file"),
-    "idx": ({"train-images-idx3-ubyte": struct.pack(">4i", 2051, 1, 28, 28)}, "of MNIST, which holds the comp"),
-    "idx, packed": ({"t10k-images-idx3-ubyte.gz": gzip.compress(b"x")}, "of MNIST, which holds the comp"),
+    "idx": ({"train-images-idx3-ubyte": struct.pack(">4i", 2051, 1, 28, 28)}, "of MNIST, which holds the labels"),
+    "idx, packed": ({"t10k-images-idx3-ubyte.gz": gzip.compress(b"x")}, "of MNIST, which holds the labels"),
     "mnist as CSV": ({"mnist_train.csv": TRAIN, "mnist_test.csv": TEST}, "mnist_test.csv, of MNIST"),
     "pictures": ({"train/7/1.png": PNG}, "train, a folder of pictures"),
     "a picture": ({"7.png": PNG}, r"7\.png, a picture"),
@@ -210,3 +210,17 @@ def test_files_with_txt_behind_their_names_are_renamed_by_the_next_step(tmp_path
     following = refused(folders).partition("Next: ")[2].partition("; or")[0]
     subprocess.run(["bash", "-c", following], check=True, cwd=tmp_path)
     assert load_dataset(folders).train.labels.tolist() == LABELS
+
+
+def test_rows_that_repeat_and_digits_without_any_are_remarked(tmp_path):
+    train = TRAIN + "\n".join([f"3,{ROWS[0]}", f"1,{ROWS[4]}", ""])
+    dataset = load_dataset(put(tmp_path / "input", {"train.csv": train, "test.csv": TEST}))
+    missing = [f"no training digit is labelled {digit}" for digit in (2, 5, 6, 7, 8)]
+    repeated = ["1 training digits repeat another one: their out-of-fold score is too good"]
+    assert remarks(dataset) == [*missing, *repeated, "1 test digits are also training digits, or stand there twice"]
+
+
+def test_data_names_the_file_that_it_reads(tmp_path, command):
+    folders = put(tmp_path / "input", {"archive.zip": zipped(**BOTH)})
+    done = command("data", "--input", folders.input, "--submissions", folders.submissions)
+    assert done.returncode == 0 and f"Read from {folders.input}/archive.zip.\n" in done.stdout, done.stderr

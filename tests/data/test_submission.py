@@ -90,7 +90,7 @@ def test_compressed_files_and_utf16_are_read(tmp_path):
         ("ImageId,Label\n3,9\n1,7\n2,0\n", "rows in another order"),
     ],
 )
-def test_what_nobody_tried_on_kaggle_is_read_and_said(tmp_path, content, warning):
+def test_what_nobody_tried_on_kaggle_is_read_with_a_warning(tmp_path, content, warning):
     assert check(tmp_path, content) == [f"{warning}: readable, and never tried on Kaggle"]
     assert read_submission(tmp_path / "submission.csv", 3)[0].tolist() == [7, 0, 9]
 
@@ -142,7 +142,7 @@ def test_the_next_command_mends_the_file(tmp_path, content, what):
         (GOOD.replace("9", ""), "Next: give this row a label, too"),
     ],
 )
-def test_where_no_command_mends_it_the_next_step_is_said_in_words(tmp_path, content, what):
+def test_where_no_command_mends_it_the_next_step_is_in_words(tmp_path, content, what):
     with pytest.raises(CompetitionError, match=what):
         check(tmp_path, content)
 
@@ -163,7 +163,7 @@ def test_the_verdict_is_one_of_three(tmp_path):
     assert str(verdict).startswith("refused: ")
 
 
-def test_one_label_throughout_is_said(tmp_path):
+def test_one_label_throughout_is_a_warning(tmp_path):
     write_submission(tmp_path / "s.csv", np.zeros(28_000))
     warnings = verdict_on(tmp_path / "s.csv", train_labels=np.arange(1000) % 10).warnings
     assert warnings == ("all 28,000 rows are labelled 0: one in ten would be right",)
@@ -199,7 +199,7 @@ def test_check_compares_with_the_newest_run(tmp_path, command):
     assert done.returncode == 0 and "differs" not in done.stdout
 
 
-def test_unusual_digit_counts_are_told(tmp_path):
+def test_unusual_digit_counts_are_warnings(tmp_path):
     path = tmp_path / "s.csv"
     labels = np.arange(5000) % 10
     write_submission(path, labels)

@@ -32,7 +32,7 @@ def test_a_blend_averages_its_parents_and_is_a_run_of_its_own(two):
     assert made.complete and made.config.recipe == "blend" and made.config.tta == 0.5
     scores, labels = made.read_json("scores.json"), digits.train.labels
     assert scores["out_of_fold"]["accuracy"] == scoring.accuracy(labels, arrays[2]["out_of_fold"][1])
-    assert scores["true_accuracy"] == scoring.accuracy(digits.answers, arrays[2]["test"][1])
+    assert scores["true_accuracy"] == scoring.accuracy(digits.test_labels, arrays[2]["test"][1])
     row = next(row for row in history.read(folders) if row["run"] == made.name)
     assert (row["recipe"], row["source"]) == ("blend", "sample")
     told = made.manifest["parents"]

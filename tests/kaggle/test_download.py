@@ -22,11 +22,11 @@ ALL = ["digit-recognizer.zip"]
 
 def test_a_whole_download(world: World):
     world.server.zipped = competition_zip(world.monkeypatch)
-    code, said = world.run("data")
-    assert code == 0, said
+    code, output = world.run("data")
+    assert code == 0, output
     assert list(world.files(world.folders.input)) == ALL
-    assert "content checked" in said
-    assert "500 training and 300 test digits, checked in" in said
+    assert "content checked" in output
+    assert "500 training and 300 test digits, checked in" in output
     assert world.run("data")[0] == 0
     assert len(world.server.asked("DownloadDataFiles")) == 1
 
@@ -46,8 +46,8 @@ def test_a_broken_download_goes_on_where_it_stopped(world: World):
     arrived = part.stat().st_size
     assert 0 < arrived < len(world.server.zipped)
     assert list(world.files(world.folders.input)) == [f".download/{part.name}", f".download/{part.name}.kaggle-partial"]
-    code, said = world.run("data")
-    assert code == 0, said
+    code, output = world.run("data")
+    assert code == 0, output
     assert f"bytes={arrived}-" in [headers.get("Range") for _, _, headers in world.server.requests]
     assert list(world.files(world.folders.input)) == ALL
 
@@ -57,16 +57,16 @@ def test_a_download_that_hangs(world: World):
     world.server.zipped = competition_zip(world.monkeypatch)
     world.server.fail("GET", "hang")
     world.monkeypatch.setattr(client, "DOWNLOAD_TIMEOUT", 3)
-    code, said = world.run("data")
-    assert (code, "Kaggle must answer in time. Received: no answer in 3 s" in said) == (1, True)
+    code, output = world.run("data")
+    assert (code, "Kaggle must answer in time. Received: no answer in 3 s" in output) == (1, True)
 
 
 @slow
 def test_a_connection_cut_in_mid_download_is_made_again(world: World):
     world.server.zipped = competition_zip(world.monkeypatch)
     world.server.fail("GET", "cut")
-    code, said = world.run("data")
-    assert code == 0, said
+    code, output = world.run("data")
+    assert code == 0, output
     assert (world.folders.input / ALL[0]).read_bytes() == world.server.zipped
 
 
@@ -132,8 +132,8 @@ def test_no_credentials(world: World):
     world.monkeypatch.delenv("KAGGLE_KEY")
     world.fails("Kaggle must accept your credentials. Received: none. Next: `kaggle auth login`", "data", "--source",
                 "kaggle")  # fmt: skip
-    code, said = world.run("data")
-    assert (code, "This is the embedded SAMPLE" in said) == (0, True)
+    code, output = world.run("data")
+    assert (code, "This is the embedded SAMPLE" in output) == (0, True)
     assert world.server.requests == []
 
 

@@ -92,7 +92,7 @@ def test_mnist_as_keras_keeps_it(tmp_path, sample):
     read = load_dataset(folders, "mnist-keras")
     assert read.source == "mnist-keras" and mnist_at_hand(folders) == "mnist-keras"
     np.testing.assert_array_equal(read.train.images, sample.images[1000:1600])
-    np.testing.assert_array_equal(read.answers, sample.labels[2000:2100])
+    np.testing.assert_array_equal(read.test_labels, sample.labels[2000:2100])
     assert read.test.labels is None and read.train.labels.dtype == np.int64
     (tmp_path / "keras" / "datasets").mkdir(parents=True)
     path.rename(tmp_path / "keras" / "datasets" / "mnist.npz")
@@ -111,7 +111,7 @@ def test_mnist_as_csv_with_or_without_a_header(tmp_path, sample, header):
         assert (read.source, len(read.train), len(read.test)) == ("mnist-csv", 50, 20)
         np.testing.assert_array_equal(read.test.images, sample.images[50:70])
         np.testing.assert_array_equal(read.train.labels, sample.labels[:50])
-        np.testing.assert_array_equal(read.answers, sample.labels[50:70])
+        np.testing.assert_array_equal(read.test_labels, sample.labels[50:70])
     assert mnist_at_hand(folders) == "mnist-csv"
 
 
