@@ -54,7 +54,7 @@ class Page:
         self.own = {"Host": f"127.0.0.1:{self.port}", "Origin": f"http://127.0.0.1:{self.port}"}
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
-    def ask(self, method, path, body=None, **headers):
+    def request(self, method, path, body=None, **headers):
         """Status and content of an answer; a header that is None is left out."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
         connection.putrequest(method, path, skip_host=True)
@@ -69,7 +69,7 @@ class Page:
 
     def predict(self, png, run=None, **headers):
         """Status and content of what a run, the page's own where none is named, predicts."""
-        return self.ask("POST", f"/predict/{(run or self.run).name}", png, **headers)
+        return self.request("POST", f"/predict/{(run or self.run).name}", png, **headers)
 
     def close(self):
         self.server.shutdown()
@@ -135,7 +135,7 @@ def test_the_nearest_digits_are_those_of_their_rows(page, sample):
 
 
 def test_each_run_predicts_by_its_own_members(page):
-    html = page.ask("GET", "/")[1].decode()
+    html = page.request("GET", "/")[1].decode()
     assert re.findall('<option value="([^"]*)">', html) == [page.run.name, page.other.name]
     assert f"{page.run.name} · {page.run.scores['out_of_fold']['accuracy']:.5f}</option>" in html
     predictions = [page.predict(DRAWING, run)[1]["probs"] for run in (page.run, page.other, page.run)]
@@ -143,7 +143,7 @@ def test_each_run_predicts_by_its_own_members(page):
 
 
 def test_the_examples_are_test_digits_one_of_each_prediction(page):
-    html = page.ask("GET", "/")[1].decode()
+    html = page.request("GET", "/")[1].decode()
     images = load_dataset(page.folders, "sample").test.images[..., 0]
     labels = page.run.probabilities()[1][TTA].argmax(axis=1)
     for digit, example in enumerate(re.findall('aria-label="Example [0-9]+"><img alt="" src="([^"]*)">', html)):
@@ -153,7 +153,7 @@ def test_the_examples_are_test_digits_one_of_each_prediction(page):
 
 def test_nothing_is_predicted_for_a_blank_drawing(page):
     for path in (f"/predict/{page.run.name}", "/keep/3"):
-        status, answer = page.ask("POST", path, BLANK)
+        status, answer = page.request("POST", path, BLANK)
         assert status == 422 and "must show a digit" in answer["error"]
 
 
@@ -175,11 +175,11 @@ def test_any_page_of_the_web_is_refused(page):
     for name, values in (hosts | origins).items():
         for value in values:
             for path in (f"/predict/{page.run.name}", "/keep/3"):
-                assert page.ask("POST", path, DRAWING, **{name: value})[0] == 403, (name, value)
-            assert page.ask("GET", "/", **{name: value})[0] == (403 if name == "Host" else 200), (name, value)
+                assert page.request("POST", path, DRAWING, **{name: value})[0] == 403, (name, value)
+            assert page.request("GET", "/", **{name: value})[0] == (403 if name == "Host" else 200), (name, value)
     assert not page.folders.drawn.exists()
     named = {"Host": f"localhost:{port}", "Origin": f"http://localhost:{port}"}
-    assert page.predict(DRAWING, **named)[0] == page.ask("GET", "/", **named)[0] == 200
+    assert page.predict(DRAWING, **named)[0] == page.request("GET", "/", **named)[0] == 200
 
 
 @pytest.mark.parametrize("headers, status", [
@@ -188,7 +188,7 @@ def test_any_page_of_the_web_is_refused(page):
 ])  # fmt: skip
 def test_a_body_is_refused_before_it_is_read(page, headers, status):
     headers = {name: value.encode() for name, value in headers.items()}
-    assert page.ask("POST", f"/predict/{page.run.name}", **headers)[0] == status
+    assert page.request("POST", f"/predict/{page.run.name}", **headers)[0] == status
 
 
 @pytest.mark.parametrize("method, path, status", [
@@ -208,7 +208,7 @@ def test_nothing_else_is_there(page, method, path, status):
 
 def test_fifty_requests_at_once_are_answered(page):
     with ThreadPoolExecutor(50) as pool:
-        assert list(pool.map(lambda _: page.ask("GET", "/")[0], range(50))) == [200] * 50
+        assert list(pool.map(lambda _: page.request("GET", "/")[0], range(50))) == [200] * 50
 
 
 @pytest.mark.parametrize(
@@ -234,7 +234,7 @@ def test_it_listens_once_the_run_is_loaded(page):
 
 def test_a_kept_drawing_is_a_file_named_by_its_label_which_no_run_and_no_commit_takes(page):
     drawings = [DRAWING, png_of(stroked(FOUR)), DRAWING]
-    kept = [page.ask("POST", f"/keep/{label}", png)[1] for label, png in zip((7, 4, 7), drawings, strict=True)]
+    kept = [page.request("POST", f"/keep/{label}", png)[1] for label, png in zip((7, 4, 7), drawings, strict=True)]
     assert [answer["kept"] for answer in kept] == [1, 2, 3]
     files = [Path(answer["file"]) for answer in kept]
     assert [path.read_bytes() for path in files] == drawings and len(set(files)) == 3
@@ -255,7 +255,7 @@ def test_without_its_data_a_run_still_predicts(page, tmp_path):
         answer, whole = elsewhere.predict(DRAWING)[1], page.predict(DRAWING)[1]
         assert answer["nearest"] == [] and answer["probs"] == whole["probs"]
         assert answer["missing"] and whole["missing"] is None
-        assert b"Example 1" not in elsewhere.ask("GET", "/")[1]
+        assert b"Example 1" not in elsewhere.request("GET", "/")[1]
     finally:
         elsewhere.close()
 
