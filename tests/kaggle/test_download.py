@@ -98,7 +98,7 @@ def test_a_download_of_other_digits(world: World):
         pytest.param(403, "You must accept this competition's rules before you'll be able to download files.", RULES),
         pytest.param(403, "", "join the competition and accept its rules", marks=slow),
         pytest.param(403, "Phone verification is required", "https://www.kaggle.com/settings", marks=slow),
-        pytest.param(404, "Not found", "Kaggle must know what is asked for", marks=slow),
+        pytest.param(404, "Not found", "Kaggle must know the competition", marks=slow),
         pytest.param(401, "", "KAGGLE_KEY are wrong, expired or unreadable. Next: `kaggle auth login`", marks=slow),
     ],
 )
