@@ -27,7 +27,7 @@ class Submission:
         ref: Kaggle's number of it.
         date: when it arrived, UTC, as Kaggle writes it.
         description: the message it was sent with.
-        status: `PENDING`, `COMPLETE`, `ERROR`, or whatever a newer Kaggle says.
+        status: `PENDING`, `COMPLETE`, `ERROR`, or one that is newer than this package.
         score: accuracy on the public leaderboard, None while there is none.
     """
 
@@ -149,7 +149,7 @@ def push_kernel(folder: Path) -> tuple[str, str]:
         The number of the new version (empty where Kaggle gives none) and the kernel's page.
 
     Raises:
-        KaggleError: Kaggle took nothing, or not the sources that the metadata names; or (`kind` is one of TRANSIENT)
+        KaggleError: Kaggle refused the kernel, or the sources that the metadata names; or (`kind` is one of TRANSIENT)
             it may have taken it: whoever tries again must first look.
     """
     text = run_kaggle("kernels", "push", "-p", str(folder))
@@ -182,7 +182,7 @@ def kernel_status(kernel: str) -> KernelStatus:
 def kernel_output(kernel: str, folder: Path, pattern: str = "") -> None:
     """Fetch the files (all pages) and the log of a kernel's session.
 
-    Up to 2.2.4 the command line does not look whether a file's own address answered well: check what arrived.
+    Up to 2.2.4 the command line saves a file's error page in its place: check what arrived.
 
     Args:
         kernel: see `kernel_status`.
@@ -214,7 +214,7 @@ def send_dataset(folder: Path, version: str | None) -> None:
         version: what the version is about; None creates the dataset.
 
     Raises:
-        KaggleError: Kaggle took it not, or (`kind` is one of TRANSIENT) may have taken it.
+        KaggleError: Kaggle refused it, or (`kind` is one of TRANSIENT) may have taken it.
     """
     command = ("datasets", "create") if version is None else ("datasets", "version", "-m", version)
     text = run_kaggle(*command, "-q", "-p", str(folder), timeout=DOWNLOAD_TIMEOUT)

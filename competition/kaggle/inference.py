@@ -41,7 +41,7 @@ def write_weights(folders: Folders, run: Run, folder: Path, dataset: str, title:
 
     Args:
         run: of a blend, its parents' members are taken.
-        folder: an empty one.
+        folder: a new one.
         dataset: `owner/slug`.
 
     Raises:
@@ -66,7 +66,7 @@ def upload_weights(folder: Path, dataset: str, message: str) -> None:
     """Make the dataset, or a new version of it, and wait until Kaggle has taken it in. Nothing is sent twice.
 
     Raises:
-        CompetitionError: Kaggle took it not, or not in PATIENCE.
+        CompetitionError: Kaggle refused it, or needs longer than PATIENCE.
     """
     wanted = {path.name: path.stat().st_size for path in folder.iterdir() if path.name != "dataset-metadata.json"}
     for attempt in range(1, len(cli.PAUSES) + 2):

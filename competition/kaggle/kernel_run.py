@@ -34,7 +34,7 @@ class Pushed:
     """A kernel on its way.
 
     Attributes:
-        kernel: `owner/slug`, as Kaggle answered: another one than was packed where that one is taken.
+        kernel: `owner/slug`, as Kaggle's response names it: not the packed one where that is taken already.
         version: as Kaggle counts; empty where it did not say: then the newest.
         url: the kernel's page.
         package: hash of the package that was packed; empty where somebody else pushed it.
@@ -63,7 +63,7 @@ def run_on_kaggle(folders: Folders, packed: Path, run: str = "") -> None:
         run: whose members predict there; empty where the kernel trains a run.
 
     Raises:
-        CompetitionError: Kaggle took it not, the kernel failed, or its outputs are not those of this version.
+        CompetitionError: Kaggle refused it, the kernel failed, or its outputs are not those of this version.
     """
     try:
         metadata = json.loads((packed / "kernel-metadata.json").read_text("utf-8"))
@@ -109,8 +109,8 @@ def _push(kernel: str, packed: Path, gpu: bool) -> Pushed:
     for attempt in range(1, len(cli.PAUSES) + 2):
         try:
             version, url = client.push_kernel(packed)
-            answered = re.search(r"([\w-]+/[\w-]+)/?(\?\S*)?$", url)
-            pushed = Pushed(answered[1] if answered else kernel, version, url, package)
+            named = re.search(r"([\w-]+/[\w-]+)/?(\?\S*)?$", url)
+            pushed = Pushed(named[1] if named else kernel, version, url, package)
             print(f"Pushed {pushed.name}: {url}", flush=True)
             return pushed
         except KaggleError as error:
@@ -236,10 +236,11 @@ def _remembered(folders: Folders) -> dict[str, Pushed]:
 def _remember(folders: Folders, kernel: str, pushed: Pushed | None) -> None:
     """Keep a pushed kernel, or forget it."""
     with files.alone(_memory(folders)):
-        remembered = {name: one for name, one in _remembered(folders).items() if name != kernel}
+        remembered = _remembered(folders)
+        remembered.pop(kernel, None)
         if pushed:
             remembered[kernel] = pushed
         if remembered:
-            files.write_json(_memory(folders), {name: asdict(one) for name, one in remembered.items()})
+            files.write_json(_memory(folders), {name: asdict(kept) for name, kept in remembered.items()})
         else:
             _memory(folders).unlink(missing_ok=True)

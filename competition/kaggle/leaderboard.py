@@ -40,7 +40,7 @@ def submit(
         file: a file instead of a run.
         force: send what was sent before, what is of unknown origin or of a test.csv unlike train.csv, or where
             nothing is left today.
-            Nothing forces an invalid file or one that saw other data.
+            Nothing forces an invalid file, or a run that saw other data.
         wait: for the score; otherwise `make scores` brings it.
 
     Returns:
@@ -183,7 +183,7 @@ def _send(path: Path, message: str, row: dict, before: set[str]) -> None:
             try:
                 arrived = _arrived(client.submissions(), row, before)
             except CompetitionError:
-                raise _unknown(error, "whether it arrived is not known; `make scores` finds it") from None
+                raise _sent(error, "whether it arrived is not known") from None
             if arrived:
                 return None
             if error.kind != "busy" or attempt > len(cli.PAUSES):
@@ -206,7 +206,7 @@ def _follow(folders: Folders, row: dict, before: set[str], wait: bool) -> Submis
                 status = client.unknown_status(error)  # such as RESCORING
                 failures += not status
                 if failures > FAILURES or (client.ended(status) if status else error.kind not in TRANSIENT):
-                    raise _unknown(error, "the file was sent; `make scores` brings its score") from None
+                    raise _sent(error, "the file was sent") from None
             if submission:
                 _note(folders, row, submission)
                 if not wait or row["leaderboard"] or client.ended(submission.status):
@@ -224,20 +224,20 @@ def _follow(folders: Folders, row: dict, before: set[str], wait: bool) -> Submis
     raise CompetitionError(f"Kaggle gives a score in {PATIENCE:g} s. Received: {received}. Next: `make scores`.")
 
 
-def _unknown(error: KaggleError, next_step: str) -> CompetitionError:
+def _sent(error: KaggleError, state: str) -> CompetitionError:
     """The same failure with the step that helps once a file was sent: the same command would send it twice."""
-    return CompetitionError(f"{str(error).partition(' Next: ')[0]} Next: {next_step}.")
+    return CompetitionError(f"{str(error).partition(' Next: ')[0]} Next: `make scores` brings its score: {state}.")
 
 
 def _arrived(submissions: list[Submission], row: dict, before: set[str] = frozenset()) -> Submission | None:
-    """The newest submission of the row's bytes, other than those that were there before."""
+    """The newest submission of the row's file, other than those that were there before."""
     mark = f"sha256 {row['sha256'][:8]}"
     found = (submission for submission in submissions if mark in submission.description)
     return next((submission for submission in found if submission.ref not in before), None)
 
 
 def _note(folders: Folders, row: dict, submission: Submission) -> None:
-    """Keep what Kaggle says about a row; a score that was known stays."""
+    """Keep Kaggle's status and score of a row; a score that was known stays."""
     score = "" if submission.score is None else f"{submission.score:.5f}"
     if row.get("submission") == submission.ref:
         score = score or row.get("leaderboard", "")

@@ -25,10 +25,10 @@ def row_of_run(folders: Folders, run: Run) -> tuple[dict, Path]:
     if len(data) != 2 or not set(data) <= known:
         raise _other_data(run.name, "whose manifest names other data")
     members = run.member_facts()
-    wanted = len(run.part or ()) or run.config.members
+    planned = len(run.part or ()) or run.config.members
     found = members.keys() & (run.part or members)
-    if len(found) < wanted:
-        raise _other_data(run.name, f"of which {len(found)} of {wanted} members are there")
+    if len(found) < planned:
+        raise _other_data(run.name, f"of which {len(found)} of {planned} members are there")
     for member, facts in members.items():
         source = facts.get("data_source")
         if source != REAL or not {facts.get("data_sha256"), facts.get("test_sha256", data[1])} <= known:
@@ -37,14 +37,14 @@ def row_of_run(folders: Folders, run: Run) -> tuple[dict, Path]:
     sha256 = _sha256(run.submission_csv)
     if sha256 != run.read_json("done.json").get("sha256"):
         raise CompetitionError(
-            f"{run.submission_csv} must be as the run wrote it. Received: other bytes. Next: `make train NEW=1`."
+            f"{run.submission_csv} must be as the run wrote it. Received: a different file. Next: `make train NEW=1`."
         )
     row = history.find(folders, run) or history.row_of(run, run.scores)
     return row, run.submission_csv
 
 
 def row_of_file(folders: Folders, path: Path) -> tuple[dict, Path]:
-    """The row of the run that wrote these bytes, else a row of the file's own, and the file.
+    """The row of the run that wrote this file, else a row of the file's own, and the file.
 
     Raises:
         CompetitionError: it cannot be read, or comes from a run that saw other data.

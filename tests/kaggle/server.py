@@ -58,7 +58,7 @@ class KaggleServer:
         """
         self._failures[method] += [(status, message)] * times
 
-    def asked(self, method):
+    def calls(self, method):
         return [body for name, body, _ in self.requests if name == method]
 
     def next_failure(self, method):

@@ -78,7 +78,7 @@ def test_a_disk_that_is_full_once_the_zip_is_there_keeps_it(world: World):
         code, printed = world.run("data")
     assert code == 0 and "No space left on device" in printed, printed
     assert (world.folders.input / "digit-recognizer.zip").read_bytes() == world.server.zipped
-    assert len(world.server.asked("DownloadDataFiles")) <= 1
+    assert len(world.server.calls("DownloadDataFiles")) <= 1
     assert world.run("data")[0] == 0
 
 

@@ -28,9 +28,10 @@ def test_a_whole_download(world: World):
     assert "content checked" in output
     assert "500 training and 300 test digits, checked in" in output
     assert world.run("data")[0] == 0
-    assert len(world.server.asked("DownloadDataFiles")) == 1
+    assert len(world.server.calls("DownloadDataFiles")) == 1
 
 
+@slow
 def test_a_broken_download_goes_on_where_it_stopped(world: World):
     world.server.zipped = competition_zip(world.monkeypatch)
     world.server.fail("GET", "hang")
@@ -95,7 +96,7 @@ def test_a_download_of_other_digits(world: World):
 @pytest.mark.parametrize(
     ("status", "message", "line"),
     [
-        pytest.param(403, "You must accept this competition's rules before you'll be able to download files.", RULES),
+        pytest.param(403, "You must accept this competition's rules before downloading files.", RULES, marks=slow),
         pytest.param(403, "", "join the competition and accept its rules", marks=slow),
         pytest.param(403, "Phone verification is required", "https://www.kaggle.com/settings", marks=slow),
         pytest.param(404, "Not found", "Kaggle must know the competition", marks=slow),
@@ -116,7 +117,7 @@ def test_a_busy_kaggle(world: World):
     (world.folders.input / ALL[0]).unlink()
     world.server.fail("DownloadDataFiles", 500, "Internal error", times=9)
     world.fails("Kaggle must be able to answer. Received: Internal error", "data")
-    assert len(world.server.asked("DownloadDataFiles")) == 3 + 1 + len(cli.PAUSES)
+    assert len(world.server.calls("DownloadDataFiles")) == 3 + 1 + len(cli.PAUSES)
 
 
 def test_what_lies_there_is_not_replaced_by_a_download(world: World):

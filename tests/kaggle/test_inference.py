@@ -20,6 +20,7 @@ from competition.pipeline import blend
 from competition.runs.folders import Folders
 from tests.conftest import write_csv
 from tests.kaggle import world as kaggle_world
+from tests.kaggle.test_kernel import GUARD, NO_NETWORK
 from tests.kaggle.world import World
 
 oldest, world = kaggle_world.oldest, kaggle_world.each_world
@@ -71,16 +72,16 @@ def test_the_dataset_is_created_then_versioned_and_never_sent_twice(world: World
     for failure in ("after", 503):
         world.server.fail("CreateDataset", failure)
     upload_weights(folder, dataset, run.name)
-    assert len(world.server.asked("CreateDataset")) == 1  # it had arrived in spite of the 500
+    assert len(world.server.calls("CreateDataset")) == 1  # it had arrived in spite of the 500
     assert sorted(world.server.dataset) == sorted(f"{RUN}__{name}" for name in FILES)
     upload_weights(folder, dataset, run.name)
-    assert not world.server.asked("CreateDatasetVersion")
+    assert not world.server.calls("CreateDatasetVersion")
     for name in ("config.json", "done.json"):
         (folder / f"{RUN}__{name}").write_text('{"another": "one"}')
     world.server._failures.clear()
     world.server.fail("CreateDatasetVersion", 503)
     upload_weights(folder, dataset, run.name)
-    assert len(world.server.asked("CreateDatasetVersion")) == 2
+    assert len(world.server.calls("CreateDatasetVersion")) == 2
 
 
 def test_make_kernel_of_a_run_pushes_both_and_compares_the_labels(world: World):
@@ -89,8 +90,8 @@ def test_make_kernel_of_a_run_pushes_both_and_compares_the_labels(world: World):
     code, printed = world.run("kernel", "--run", RUN, "--push", "--username", "ann", "--kind", "script")
     assert code == 0, printed
     assert f"The kernel's labels are those of {RUN}. Next: its Submit button, or `make submit RUN={RUN}`." in printed
-    assert world.server.asked("SaveKernel")[0]["datasetDataSources"] == ["ann/digit-recognizer-fast-weights"]
-    assert not world.server.asked("GetAcceleratorQuotaStatistics")  # it takes no GPU
+    assert world.server.calls("SaveKernel")[0]["datasetDataSources"] == ["ann/digit-recognizer-fast-weights"]
+    assert not world.server.calls("GetAcceleratorQuotaStatistics")  # it takes no GPU
     assert not (world.folders.submissions / "kernels.json").exists()
     lines = run.submission_csv.read_bytes().replace(b"\n7,3\n", b"\n7,4\n")
     world.server.kernel |= {"files": {"submission.csv": lines}, "states": ["COMPLETE"]}
@@ -121,7 +122,7 @@ def trained(tmp_path, few, sample, monkeypatch):
 @pytest.mark.slow
 @pytest.mark.parametrize("which", ["run", "blend"])
 def test_it_predicts_the_runs_own_labels_in_a_read_only_layout(trained, tmp_path, which):
-    """No package on the path, read-only inputs, an empty working folder; the test in Kaggle's image is beside this."""
+    """No package on the path, no network, read-only inputs, an empty working folder."""
     folders, single, blended = trained
     run = single if which == "run" else blended
     folder, root = tmp_path / "kernel", tmp_path / "kaggle"
@@ -134,10 +135,11 @@ def test_it_predicts_the_runs_own_labels_in_a_read_only_layout(trained, tmp_path
     for path in [*(root / "input").rglob("*"), root / "input"]:
         path.chmod(0o555 if path.is_dir() else 0o444)
     before = {path: path.stat().st_mtime_ns for path in (root / "input").rglob("*")}
-    # digits of a test are none of the competition's: the kernel does not ask
     environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "KAGGLE_KERNEL_RUN_TYPE": "Batch"}
+    (tmp_path / "guard").mkdir()
+    (tmp_path / "guard" / "sitecustomize.py").write_text(GUARD)
     done = subprocess.run(
-        [sys.executable, folder / "kernel.py"],
+        [sys.executable, "-c", NO_NETWORK, tmp_path / "guard", sys.executable, folder / "kernel.py"],
         env={**environment, "COMPETITION_KAGGLE_ROOT": str(root)},
         cwd=root / "working",
         capture_output=True,

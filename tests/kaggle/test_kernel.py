@@ -1,4 +1,4 @@
-"""The kernel: what is packed, what Kaggle is told, and that it runs in an image like Kaggle's."""
+"""The kernel: what is packed, what is sent to Kaggle, and that it runs in an image like Kaggle's."""
 
 import ast
 import base64
@@ -456,6 +456,6 @@ def test_it_runs_in_kaggles_image(kaggle_image, tmp_path, temporary, kind, layou
     else:
         assert run.whole
 
-    (inputs / "train.csv").unlink()  # a kernel that fails says so
+    (inputs / "train.csv").unlink()  # a kernel that fails names the reason
     done = run_it(*code)
     assert done.returncode != 0 and "must be attached to the kernel" in done.stderr

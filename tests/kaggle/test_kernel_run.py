@@ -49,7 +49,7 @@ def fails(world: World, call=None) -> str:
 
 
 def pushes(world: World) -> int:
-    return len(world.server.asked("SaveKernel"))
+    return len(world.server.calls("SaveKernel"))
 
 
 def kept(world: World) -> list[str]:
@@ -65,9 +65,9 @@ def test_a_kernel_is_pushed_followed_and_fetched(world: World, capfd):
     assert printed.endswith(f"{home} is complete. Next: `make submit RUN={home.name}`.\n")
     assert [row["run"] for row in world.history()] == [home.name]
     assert kept(world) == [home.name, "history.csv"]
-    pushed = world.server.asked("SaveKernel")[0]
+    pushed = world.server.calls("SaveKernel")[0]
     assert (pushed["isPrivate"], pushed["enableInternet"]) == (True, False)
-    follow = world.server.asked("GetKernelSessionStatus")[-1]
+    follow = world.server.calls("GetKernelSessionStatus")[-1]
     assert follow.get("versionLabel") == (None if world.version == "oldest" else "v3")
 
 
@@ -94,7 +94,7 @@ def test_ctrl_c_and_on_another_day(world: World, capfd):
     world.server.kernel["states"] = ["RUNNING"]
 
     def interrupt():
-        if len(world.server.asked("GetKernelSessionStatus")) == 3:
+        if len(world.server.calls("GetKernelSessionStatus")) == 3:
             world.server.watch = lambda: None
             os.kill(os.getpid(), signal.SIGINT)
 
@@ -152,7 +152,7 @@ def test_kaggles_slug_is_the_one_to_follow(world: World):
     world.server.kernel["files"] = ran(world)
     world.server.kernel["push"] = {"versionNumber": 1, "url": "https://www.kaggle.com/code/ann/digits-2"}
     run_on_kaggle(world.folders, packed(world))
-    assert world.server.asked("GetKernelSessionStatus")[-1]["kernelSlug"] == "digits-2"
+    assert world.server.calls("GetKernelSessionStatus")[-1]["kernelSlug"] == "digits-2"
 
 
 def test_the_clock_is_no_judge(world: World):
@@ -168,8 +168,8 @@ def test_outputs_come_in_pages(world: World):
     run_on_kaggle(world.folders, packed(world))
     assert world.run("submit", "--run", "20260101-000000-fast")[0] == 0
     if world.version != "printed":
-        assert len(world.server.asked("ListKernelSessionOutput")) == 4
-        assert "/output/submissions/.cache/pixels.npy" not in [body["path"] for body in world.server.asked("GET")]
+        assert len(world.server.calls("ListKernelSessionOutput")) == 4
+        assert "/output/submissions/.cache/pixels.npy" not in [body["path"] for body in world.server.calls("GET")]
 
 
 @pytest.mark.parametrize(

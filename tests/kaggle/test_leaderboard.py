@@ -22,7 +22,7 @@ def test_a_run_is_sent_once_and_its_score_kept(world: World):
     assert code == 0, printed
     assert world.server.uploads == [run.submission_csv.read_bytes()]
     row = world.history()[0]
-    message = world.server.asked("CreateSubmission")[0]["submissionDescription"]
+    message = world.server.calls("CreateSubmission")[0]["submissionDescription"]
     assert message == f"fast, out-of-fold 0.99620, commit abc123, sha256 {row['sha256'][:8]}"
     assert (row["leaderboard"], row["status"], row["submission"]) == ("0.99700", "COMPLETE", "1000")
     assert "0.99700, inside the predicted 0.99680 (0.99580 – 0.99760)" in printed
@@ -34,7 +34,7 @@ def test_an_upload_rejected_with_exit_code_0_is_a_failure(world: World):
     world.add_run()
     world.server.fail("PUT", 400)
     world.fails("Could not submit to competition. Next: the same command; nothing was submitted", "submit")
-    assert not world.server.asked("CreateSubmission")
+    assert not world.server.calls("CreateSubmission")
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def test_a_refused_submission(world: World, method, status, message, line):
     world.server.fail(method, status, message)
     world.fails(line, "submit")
     assert not world.server.submissions
-    assert len(world.server.asked(method)) == 1
+    assert len(world.server.calls(method)) == 1
 
 
 @pytest.mark.parametrize("failure", [(429, "Too many requests"), (429, ""), (503, "")])
@@ -86,7 +86,7 @@ def test_a_kaggle_that_stays_busy_is_named_in_a_line(world: World):
     world.add_run()
     world.server.fail("CreateSubmission", 500, "Internal error", times=9)
     world.fails("Kaggle must be able to answer. Received: Internal error", "submit")
-    assert len(world.server.asked("CreateSubmission")) == 1 + len(cli.PAUSES)
+    assert len(world.server.calls("CreateSubmission")) == 1 + len(cli.PAUSES)
 
 
 def test_a_submission_that_arrived_in_spite_of_a_500_is_not_sent_twice(world: World):
@@ -124,8 +124,8 @@ def test_a_connection_cut_in_every_upload(real_world: World):
 def test_the_network_goes_down_when_the_answer_is_due(real_world: World):
     real_world.add_run()
     real_world.server.fail("CreateSubmission", "cut")
-    real_world.server.watch = lambda: real_world.server.asked("CreateSubmission") and real_world.server.close()
-    real_world.fails("Whether it arrived is not known: `make scores` tells", "submit")
+    real_world.server.watch = lambda: real_world.server.calls("CreateSubmission") and real_world.server.close()
+    real_world.fails("Next: `make scores` brings its score: whether it arrived is not known.", "submit")
 
 
 def test_a_success_that_kaggles_list_does_not_show_is_a_failure(world: World):
@@ -201,7 +201,7 @@ def test_a_file_of_unknown_origin_needs_force(world: World):
     code, printed = world.run("submit", "--file", str(file), "--force")
     assert code == 0, printed
     assert [row["leaderboard"] for row in world.history()] == ["", "0.99700"]
-    assert "mine.csv, sha256" in world.server.asked("CreateSubmission")[0]["submissionDescription"]
+    assert "mine.csv, sha256" in world.server.calls("CreateSubmission")[0]["submissionDescription"]
     world.fails("A file is sent once", "submit", "--file", str(file))
 
 
@@ -272,7 +272,7 @@ def test_failing_looks_while_waiting_for_the_score(world: World, failure):
     world.server.watch = lambda: len(world.server.uploads) == 2 and fail_looks(99)
     code, printed = world.run("submit", "--force")
     assert code == 1
-    assert printed.rstrip().endswith("Next: the file was sent; `make scores` brings its score."), printed
+    assert printed.rstrip().endswith("Next: `make scores` brings its score: the file was sent."), printed
     world.server._failures.clear()
     assert world.run("scores")[0] == 0
     assert [row["submission"] for row in world.history()] == ["1001"]
@@ -290,7 +290,7 @@ def test_a_status_that_the_command_line_does_not_know(world: World):
     world.server.final_status = "TIMED_OUT"
     world.monkeypatch.setattr(leaderboard, "PATIENCE", 99)
     code, printed = world.run("submit", "--force")
-    assert code == 1 and "KeyError: 'TIMED_OUT'. Next: the file was sent; `make scores`" in printed, printed
+    assert code == 1 and "KeyError: 'TIMED_OUT'. Next: `make scores` brings its score" in printed, printed
 
 
 def test_a_page_of_a_proxy_is_no_list(world: World):
@@ -304,7 +304,7 @@ def test_ctrl_c_while_waiting(world: World):
     world.server.score_after = 3
 
     def interrupt():
-        if len(world.server.asked("ListSubmissions")) == 3:
+        if len(world.server.calls("ListSubmissions")) == 3:
             world.server.watch = lambda: None
             os.kill(os.getpid(), signal.SIGINT)
 

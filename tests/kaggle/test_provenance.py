@@ -64,7 +64,7 @@ def world(trained, tmp_path, monkeypatch):
 
 
 def refused(folders, *arguments, capsys):
-    """`submit` ends in the one line, forced or not, before Kaggle is asked anything."""
+    """`submit` ends in the one line, forced or not, before anything is sent to Kaggle."""
     where = ["--input", str(folders.input), "--submissions", str(folders.submissions)]
     for force in ([], ["--force"]):
         assert __main__.main(["submit", *map(str, arguments), *force, *where]) == 1
