@@ -43,7 +43,7 @@ notebook: takes = RUN=  ## execute the walk-through of a run, into the run's fol
 report: takes = RUN= COMPARE=run-a,run-b  ## make report.html of the newest run, or compare two
 predict: takes = RUN= MODEL=  ## label a CSV or pictures of digits by a run: IMAGES=my.png
 draw: takes = RUN= PORT=  ## draw digits in the browser, beside what a run predicts
-share: takes = RUN=  ## one page, without a server, in which a network predicts digits
+share: takes = RUN=  ## one file that predicts what is drawn: to mail, or for a phone
 record: takes = RUN= REMARK=  ## copy a run's row into submissions/record.csv
 
 COMMANDS := $(shell sed -n 's/^\([a-z]*\): takes =.*/\1/p' $(HERE))
