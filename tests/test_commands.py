@@ -195,14 +195,15 @@ def test_clean_takes_the_environment_and_caches_and_nothing_else(make, tmp_path)
     assert {path.relative_to(here).as_posix() for path in here.rglob("*") if path.is_file()} == set(kept)
 
 
-def test_check_says_whether_kaggle_would_accept_a_file(tmp_path, capsys):
+def test_check_gives_the_verdict_on_a_file(tmp_path, capsys):
     path = tmp_path / "my submission.csv"
-    rows = [f"{i},7" for i in range(1, 28_001)]
+    check = ["check", str(path), "--input", str(tmp_path / "none"), "--submissions", str(tmp_path / "runs")]
+    rows = [f"{i},{i % 10}" for i in range(1, 28_001)]
     path.write_text("\n".join(["ImageId,Label", *rows, ""]))
-    assert __main__.main(["check", str(path)]) == 0
-    assert capsys.readouterr().out == f"{path}: Kaggle would accept it.\n"
+    assert __main__.main(check) == 0
+    assert capsys.readouterr().out.startswith(f"{path}: in form, for Kaggle.\n")
     path.write_text("\n".join(["ImageId,Label", *rows[:-1], ""]))
-    assert __main__.main(["check", str(path)]) == 1
+    assert __main__.main(check) == 1
     said = capsys.readouterr()
     assert said.out == "" and re.match(r"Error: .*28000 rows\. Received: 27999\. Next: .*\n$", said.err)
 

@@ -23,7 +23,6 @@ PACKED = (".gz", ".bz2", ".xz", ".zip")  # what may stand behind `.csv`
 _DAMAGED = (OSError, EOFError, ValueError, RuntimeError, zipfile.BadZipFile, zlib.error, lzma.LZMAError,
             NotImplementedError)  # fmt: skip
 AGAIN = "download it again, signed in to Kaggle"
-MNIST_ITSELF = "put Kaggle's files there: MNIST holds their labels, and serves `make baselines` alone"
 UNPACK = "unpack it there"
 # How files begin that hold no CSV: what each is, and what to do with it where that does not depend on what it is for.
 KINDS = (
@@ -39,7 +38,7 @@ KINDS = (
     (rb"SQLite format 3", "a SQLite database", ""),
     (rb"(%[^\n]*\n|\s)*@relation", "an ARFF file", ""),
     (rb"\s*[\[{]", "a JSON file", ""),
-    (rb"\x00\x00\x08[\x01\x03]", "an IDX file, as MNIST comes", MNIST_ITSELF),
+    (rb"\x00\x00\x08[\x01\x03]", "an IDX file, as MNIST comes", ""),
     (rb"\x89PNG|\xff\xd8\xff|GIF8|BM|II\*|MM\x00\*|RIFF....WEBP", "a picture",
      "`make predict IMAGES=` labels pictures, training takes CSVs"),
     (rb"%PDF", "a PDF file", ""),
@@ -68,7 +67,8 @@ class FileProblem(Exception):
             otherwise: what to do where the problem does not say it, with {} for the file as well.
         """
         following = (self.following or otherwise).replace("{}", quote(str(path)))
-        return CompetitionError(f"{path}: {self.rule}. Received: {self.received}. Next: {following}.")
+        stop = "" if self.received.endswith("?") else "."
+        return CompetitionError(f"{path}: {self.rule}. Received: {self.received}{stop} Next: {following}.")
 
 
 def read_file(path: Path) -> bytes:

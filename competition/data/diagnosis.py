@@ -21,8 +21,9 @@ WHOLE = re.compile(r"\s*\+?[0-9]+(\.0*)?(e\+?[0-9]+)?\s*|\s*-0+(\.0*)?\s*", re.A
 IDS = {"", "id", "imageid", "index", "rownames", "row", "image", "unnamed: 0"}  # columns that number the rows
 VALUES = "a pixel is a whole number 0…255 and a label a digit 0…9"
 SWAPPED = "swap the names of train.csv and test.csv, if that is what happened"
-WITHOUT_FIRST = "cut -d, -f2- {} > {}.new && mv {}.new {}"
-WITH_HEADER = "(printf label; printf ',pixel%d' $(seq 0 783); echo; cat {}) > {}.new && mv {}.new {}"
+REWRITTEN = " > {}.new && mv {} {}.old && mv {}.new {}"
+WITHOUT_FIRST = "cut -d, -f2- {}" + REWRITTEN
+WITH_HEADER = "(printf label; printf ',pixel%d' $(seq 0 783); echo; cat {})" + REWRITTEN
 
 
 def is_numeric(line: bytes) -> bool:
@@ -40,7 +41,7 @@ def check_text(text: bytes) -> None:
         raise FileProblem("the file must have a header and rows", "an empty file")
     rule, head = "the file must be text in Kaggle's CSV format", text[: 1 << 16]
     if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        raise FileProblem(rule, "text in UTF-16", "iconv -f UTF-16 -t UTF-8 {} > {}.new && mv {}.new {}")
+        raise FileProblem(rule, "text in UTF-16", "iconv -f UTF-16 -t UTF-8 {}" + REWRITTEN)
     first, *rest = head.splitlines()[:2]
     rule = "the columns must have commas between them"
     if first.lower().startswith((b"sep=", b'"sep=')):
@@ -52,7 +53,7 @@ def check_text(text: bytes) -> None:
             raise FileProblem(rule, "semicolons, and decimal commas", "sed -i.old 's/,/./g; s/;/,/g' {}")
         raise FileProblem(rule, "semicolons", "sed -i.old 's/;/,/g' {}")
     if first.count(b",") < first.count(b"\t"):
-        raise FileProblem(rule, "tabs", "tr '\\t' , < {} > {}.new && mv {}.new {}")
+        raise FileProblem(rule, "tabs", "tr '\\t' , < {}" + REWRITTEN)
 
 
 def header_problem(text: bytes, columns: list[str], labelled: bool | None) -> FileProblem | None:

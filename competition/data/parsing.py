@@ -18,6 +18,7 @@ from competition.data.archive import FileProblem
 from competition.data.constants import PIXELS
 
 BLOCK = 1 << 18  # bytes of a CSV that are read at a time: they and what is made of them stay in the processor's cache
+LABELS = {"label", "class", "digit", "target", "y"}  # what a user's own file may call them, where none are needed
 # Names that others give the pixels, by row and column or counted from 1 or without a word.
 OTHER_NAMES = (
     [f"{row}x{column}" for row in range(1, 29) for column in range(1, 29)],
@@ -32,7 +33,7 @@ def parse(text: bytes, labelled: bool | None, header: bool = True) -> tuple[np.n
 
     Args:
         labelled: whether there must be labels, or must be none; None: what there is besides the pixels is left out,
-            labels 0…9 in a column `label` are given back, and there may be no header.
+            labels 0…9 are given back, and there may be no header.
         header: whether the first line names the columns; otherwise it may name them as it likes, or none, and the
             label comes first.
 
@@ -93,11 +94,12 @@ def _columns(text: bytes) -> list[str]:
 
 def _labels_if_any(text: bytes, columns: list[str]) -> np.ndarray | None:
     """The labels of a file that needs none: int64 array (n,), or None where they are no digits 0…9."""
-    if columns.count("label") != 1:
+    named = [i for i, name in enumerate(columns) if name in LABELS]
+    if len(named) != 1:
         return None
-    read = {"dtype": str, "keep_default_na": False, "index_col": False, "usecols": [columns.index("label")]}
-    labels = pd.read_csv(io.BytesIO(text), **read).iloc[:, 0].str.strip()
-    return labels.astype(np.int64).to_numpy() if labels.str.fullmatch("[0-9]").all() else None
+    how = {"dtype": str, "keep_default_na": False, "index_col": False, "usecols": named}
+    labels = pd.read_csv(io.BytesIO(text), **how).iloc[:, 0].str.strip()
+    return labels.str[0].astype(np.int64).to_numpy() if labels.str.fullmatch(r"[0-9](\.0*)?").all() else None
 
 
 def _read_plain(text: bytes, columns: list[str]) -> np.ndarray | None:

@@ -69,7 +69,7 @@ def print_predictions(folders: Folders, name: str | None, paths: list[Path], mod
         writer.writerow([name, label, *numbers, "; ".join(remarks(unlike[i], unsure[i]))])
     for path, rows, labels in given:
         right = int((probabilities[rows].argmax(axis=1) == labels).sum())
-        print(f"{path}: {right:,} of {len(labels):,} predictions agree with its column 'label'.", file=sys.stderr)
+        print(f"{path}: {right:,} of {len(labels):,} predictions agree with its labels.", file=sys.stderr)
     if not model and (differences := differences_of(folders, run, images, probabilities)):
         print(
             f"As a whole these {len(images)} digits are not like those that the run learned from: its scores don't "

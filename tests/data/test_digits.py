@@ -253,7 +253,8 @@ PLAIN = text(",".join(PIXELS), *[row.partition(",")[2] for row in rows(3, 5, pix
     [
         (PLAIN, None),
         (GOOD, [3, 5]),
-        (GOOD.replace(b"label", b"class"), None),
+        (GOOD.replace(b"label", b"class"), [3, 5]),
+        (GOOD.replace(b"\n3,", b"\n3.0,"), [3, 5]),
         (GOOD.replace(b"label", b"ImageId").replace(b"\n3,", b"\n27999,"), None),
         (GOOD.replace(b"\n", b"\n9,").replace(b"label", b"id,label")[:-2], [3, 5]),
         (GOOD.replace(b"\n3,", b"\nthree,"), None),
@@ -263,7 +264,8 @@ PLAIN = text(",".join(PIXELS), *[row.partition(",")[2] for row in rows(3, 5, pix
         (named(parsing.OTHER_NAMES[0]), [3, 5]),
         (as_zip(GOOD, "mine.csv"), [3, 5]),
     ],
-    ids=["as test.csv", "labels", "another label column", "ids", "ids and labels", "labels that are none", "no header",
+    ids=["as test.csv", "labels", "another label column",
+         "labels as floats", "ids", "ids and labels", "labels that are none", "no header",
          "labels, no header", "ids, no header", "1x1", "zip"],
 )  # fmt: skip
 def test_a_users_own_digits_are_read_with_whatever_stands_beside_them(tmp_path, content, labels):

@@ -105,7 +105,7 @@ def test_labels_in_a_table_are_ignored_and_counted(trained, tmp_path, capsys):
     said = capsys.readouterr()
     predicted = [row["label"] for row in csv.DictReader(io.StringIO(said.out))]
     right = sum(label == line[0] for label, line in zip(predicted, body.splitlines(), strict=True))
-    assert f"mine.csv: {right} of 240 predictions agree with its column 'label'." in said.err and 0 < right < 240
+    assert f"mine.csv: {right} of 240 predictions agree with its labels." in said.err and 0 < right < 240
 
 
 def test_what_is_unlike_any_training_digit_is_said(trained, sample):
