@@ -32,7 +32,7 @@ def data(options, folders: Folders) -> None:
     if options.source in ("auto", "kaggle") and (found := find_files(folders.input)):
         print("Read from", " and ".join(dict.fromkeys(map(str, found))) + ".")
     print("".join(f"Warning: {remark}.\n" for remark in remarks(dataset)), end="")
-    unlike = shift.warning(dataset.train.images, dataset.test.images)
+    unlike = shift.warning(dataset.train, dataset.test.images)
     print(f"Warning: {unlike}" if unlike else "By their pixels, test.csv is like train.csv.")
 
 

@@ -64,7 +64,7 @@ def train(
     engine = choose_engine(jobs, scheduler, tensorboard)
     fetch_missing(folders, source)
     dataset = load_dataset(folders, source)
-    if unlike := pixels.warning(dataset.train.images, dataset.test.images):
+    if unlike := pixels.warning(dataset.train, dataset.test.images):
         print(f"Warning: {unlike}")
     config = choose_config(recipe, dataset.source, settings or {})
     check_rows(config, dataset.train.labels)

@@ -10,6 +10,8 @@ from functools import partial
 import numpy as np
 from scipy.stats import ks_2samp
 
+from competition.data.digits import Digits
+
 ALPHA = 0.001  # chance that any of the tests finds a difference where there is none
 LEAST = 0.05  # Kolmogorov-Smirnov statistic, 0…1: a smaller difference is left alone, however significant
 FEWEST = 20  # rows on either side: of fewer nothing is said
@@ -111,15 +113,26 @@ def sample(images, rows: int = ROWS) -> np.ndarray:
     return images[np.sort(np.random.default_rng(0).permutation(len(images))[:rows])]
 
 
-def warning(train, test) -> str | None:
+def missing_digits(labels) -> list[int]:
+    """The digits that no training row has, so that no network can predict them."""
+    return sorted(set(range(10)) - set(np.unique(labels).tolist()))
+
+
+def warning(train: Digits, test_images) -> str | None:
     """What is wrong with two files, and what would make them alike, in a line; None where nothing differs.
 
     Args:
-        train, test: their images, uint8 arrays (n, 28, 28, 1).
+        test_images: uint8 array (n, 28, 28, 1).
     """
-    if not (found := in_words(compare_pixels(train, test))):
+    if missing := missing_digits(train.labels):
+        return (
+            "train.csv has rows of each digit. Received: none of "
+            f"{', '.join(map(str, missing))}. Next: `make data` with a whole file; test rows of those are errors."
+        )
+    images = train.images
+    if not (found := in_words(compare_pixels(images, test_images))):
         return None
-    following = remedy(train, test) or "look at images of both; no score on train.csv holds for such a test.csv"
+    following = remedy(images, test_images) or "look at images of both; no score on train.csv holds for such a test.csv"
     return f"test.csv is not like train.csv. Received: {found}. Next: {following}."
 
 

@@ -15,7 +15,7 @@ from competition.data import shift as pixels
 from competition.data.digits import Digits
 
 NAMES = [*(f"probability of {digit}" for digit in range(10)), "largest probability"]
-ROWS = 2000  # of each file, at most, between which a classifier has to tell
+ROWS = 1000  # of each file, at most, between which a classifier has to tell
 CLEAR = 0.52  # area under its ROC curve, 0.5 is chance: its interval must lie above this
 
 
@@ -94,12 +94,14 @@ def check(train: Digits, test_images, single: tuple[np.ndarray, np.ndarray]) -> 
         single: from `single_members`.
 
     Returns:
-        What `judge` does.
+        What `judge` does, and the `missing_digits` of train.csv, which are an alarm as well.
     """
     val, test = single
     rows = np.flatnonzero(~np.isnan(val[:, 0]))
     measured = (pixels.measure(pixels.sample(images)) for images in (train.images[rows], test_images))
-    return judge(train.labels[rows], val[rows], test, *measured)
+    found = judge(train.labels[rows], val[rows], test, *measured)
+    missing = pixels.missing_digits(train.labels)
+    return found | {"alarm": found["alarm"] or bool(missing), "missing_digits": missing}
 
 
 def judge(labels, val, test, val_measured, test_measured) -> dict:
@@ -135,9 +137,10 @@ def in_words(found: dict) -> list[tuple[str, str]]:
     Args:
         found: from `check`.
     """
-    classifier = found["classifier"] or {"differ": False}
+    classifier, missing = found["classifier"] or {"differ": False}, found.get("missing_digits")
     lines = [
         ("Predicted leaderboard", "none: test.csv is not like train.csv"),
+        ("  by labels", f"train.csv has no {', no '.join(map(str, missing))}" if missing else ""),
         ("  by its pixels", pixels.in_words(found["pixels"])),
         ("  by predictions", pixels.in_words(found["predictions"])),
         (

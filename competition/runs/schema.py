@@ -27,6 +27,7 @@ _SHIFT = _object(
     alarm=bool,
     estimate=float,
     if_alike=(_PREDICTION | None, None),
+    missing_digits=(list[int], []),
     pixels=list[_TEST],
     predictions=list[_TEST],
     classifier=_object(auc=float, low=float, high=float, differ=bool) | None,

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
+from joblib import Parallel, delayed
 
 from competition.config import PLAIN, RECIPES
 from competition.data import shift as pixels
@@ -33,7 +34,7 @@ FIT = {"sample": 3000, REAL: 12_000}  # rows that the two networks learn from, h
 VALIDATING = {"sample": 1500, REAL: 12_000}  # rows that validate them, of each draw others
 TEST_ROWS = (50, 200, 1000, 10_000)  # as many as there are
 SHIFTED_ROWS = 2000  # that are corrupted: the draws are made of them
-DRAWS, NULL_DRAWS = 3, 200  # of each shift and number of rows; without a shift
+DRAWS, NULL_DRAWS = 2, 200  # of each shift and number of rows; without a shift
 COLUMNS = (
     "source", "kind", "strength", "rows", "draws", "alarms", "by_pixels", "by_predictions", "by_classifier", "accuracy",
     "predicted_off", "confidence_off", "difference_off",
@@ -68,16 +69,17 @@ def run_shift(folders: Folders, draws: int = DRAWS, null_draws: int = NULL_DRAWS
         Its summary, as text.
     """
     fetch_missing(folders)
-    datasets = [load_dataset(folders), load_dataset(folders, "sample")]
+    datasets = [load_dataset(folders, "sample"), load_dataset(folders)]
     rows = []
-    for dataset in datasets if datasets[0].source == REAL else datasets[1:]:
+    for dataset in datasets if datasets[1].source == REAL else datasets[:1]:
         source = dataset.source
         for kind, strength, pool, shifted in shifts_of(dataset.train):
             for size in TEST_ROWS:
                 if min(len(shifted.labels), len(pool.labels) - VALIDATING[source]) < size:
                     continue
                 count = draws if strength else null_draws
-                judged = [judge(pool, shifted, size, VALIDATING[source], seed) for seed in range(count)]
+                draws_of_it = (delayed(judge)(pool, shifted, size, VALIDATING[source], seed) for seed in range(count))
+                judged = Parallel(n_jobs=-1)(draws_of_it)
                 means = pd.DataFrame(judged).mean().round(5).to_dict()
                 rows.append(
                     {"source": source, "kind": kind, "strength": strength, "rows": size, "draws": count, **means}

@@ -1,10 +1,12 @@
 """What pixels alone tell of two files: mistakes are named, chance is not."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from competition.data import shift
-from competition.data.digits import read_digits
+from competition.data.digits import Digits, read_digits
 from competition.runs.folders import SAMPLE
 
 
@@ -12,7 +14,9 @@ from competition.runs.folders import SAMPLE
 def files():
     """800 training images and 200 of test.csv, as somebody tries the package."""
     train = read_digits(SAMPLE / "train.csv.gz", labelled=True)
-    return train.images[:800], read_digits(SAMPLE / "test.csv.gz", labelled=False).images[:200]
+    return Digits(train.images[:800], train.labels[:800], "other", ""), read_digits(
+        SAMPLE / "test.csv.gz", labelled=False
+    ).images[:200]
 
 
 def test_measures_of_a_bar():
@@ -35,7 +39,7 @@ def test_files_of_one_source_are_alike(files):
     train, test = files
     assert shift.warning(train, test) is None
     assert shift.warning(train, test[:20]) is None
-    assert shift.compare_pixels(train, test[: shift.FEWEST - 1]) == []
+    assert shift.compare_pixels(train.images, test[: shift.FEWEST - 1]) == []
 
 
 ONE_FILE = {
@@ -60,7 +64,7 @@ TEST_CSV = {
 @pytest.mark.parametrize("mistake", ONE_FILE.items(), ids=lambda item: item[0][:20])
 def test_a_mistake_in_either_file_is_named_with_what_undoes_it(files, mistake):
     (train, test), (words, make) = files, mistake
-    for pair in ((make(train), test), (train, make(test))):
+    for pair in ((replace(train, images=make(train.images)), test), (train, make(test))):
         assert shift.warning(*pair).endswith(f"Next: {words}.")
 
 
@@ -75,7 +79,16 @@ def test_what_is_lost_is_not_given_back(files):
     train, test = files
     half = np.where((np.arange(len(test)) % 2 == 0)[:, None, None, None], test, 255 - test)
     assert "Next: look at images of both" in shift.warning(train, half)
-    assert "Next: multiply train.csv by 255, and they look alike" in shift.warning((train > 127).astype(np.uint8), test)
+    assert "Next: multiply train.csv by 255, and they look alike" in shift.warning(
+        replace(train, images=(train.images > 127).astype(np.uint8)), test
+    )
+
+
+def test_a_digit_that_train_csv_lacks_is_named(files):
+    train, test = files
+    kept = train.labels % 9 > 0
+    lacking = Digits(train.images[kept], train.labels[kept], "other", "")
+    assert "Received: none of 0, 9. Next: " in shift.warning(lacking, test)
 
 
 def test_a_significant_trifle_of_many_rows_is_no_difference():

@@ -80,6 +80,14 @@ def test_an_alarm_says_by_what_it_came(alike):
     assert by_predictions["predictions"][0]["measure"] == "largest probability"
 
 
+def test_a_digit_that_train_csv_lacks_is_an_alarm(alike):
+    train, images, (val, test) = alike
+    val = np.where((train.labels == 9)[:, None], np.nan, val)
+    lacking = Digits(train.images, np.where(train.labels == 9, 8, train.labels), "other", "")
+    found = shift.check(lacking, images, (val, test))
+    assert found["alarm"] and ("  by labels", "train.csv has no 9") in shift.in_words(found)
+
+
 def test_of_a_few_rows_nothing_is_said(alike):
     train, images, (val, test) = alike
     found = shift.check(train, 255 - images[:19], (val, test[:19]))
