@@ -166,8 +166,11 @@ def parser() -> ArgumentParser:
     sub = command(commands.predict)
     which = sub.add_mutually_exclusive_group()
     which.add_argument("--run", help="default: the newest complete run")
-    which.add_argument("--model", type=Path, help="a .keras or .h5 file of one of our networks, in place of a run")
+    which.add_argument("--model", type=Path, help="a .keras or .h5 file of any classifier of digits, in place of a run")
     sub.add_argument("images", type=Path, nargs="+", help="a .csv, .csv.gz or .zip like test.csv, or PNG or JPEG files")
+
+    sub = command(commands.export, run)
+    sub.add_argument("--format", choices=("keras", "h5", "onnx", "litert", "saved"), default="keras")
 
     sub = command(commands.draw, run)
     sub.add_argument("--port", type=int, help="of the page (default: 8028, or the next that is free)")

@@ -190,6 +190,14 @@ def predict(options, folders: Folders) -> None:
     print_predictions(folders, options.run, options.images, options.model)
 
 
+def export(options, folders: Folders) -> None:
+    """write a run's best network in a format for other programs."""
+    from competition.ensemble.export import export_as
+    from competition.runs.run import find_run
+
+    print(export_as(find_run(folders, options.run), options.format))
+
+
 def draw(options, folders: Folders) -> None:
     """open a page to draw digits on, beside what a run predicts."""
     from competition.report.draw_server import serve

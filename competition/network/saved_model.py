@@ -1,8 +1,4 @@
-"""One of our networks ↔ a saved Keras model; of a file that is read nothing is executed.
-
-Keras builds what a file describes, and a Lambda layer describes any code. Here the file's description is read as
-text and only compared with the networks of `models.py`; the one that fits is built anew and gets the numbers.
-"""
+"""A network ↔ a file of Keras: what is written loads in older Keras too, and a file that is read executes nothing."""
 
 import io
 import json
@@ -12,52 +8,58 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import h5py
 
-from competition.config import ARCHITECTURES, Config
 from competition.errors import CompetitionError, one_line
 from competition.network.device import keras
-from competition.network.models import build_model, with_plain_layers
+from competition.network.models import with_plain_layers
 from competition.runs import files
 
 LARGEST = 256 << 20  # bytes of one model's weights; the largest of ours take 3 million
-SILENT = {"InputLayer", "Rescaling", "Dropout", "Softmax"}  # without weights; they may be missing
-SHAPING = ("filters", "units", "kernel_size", "strides", "padding", "pool_size")
-FORMULA = ("use_bias", "epsilon", "max_value", "negative_slope", "threshold")  # other values, other functions
+NEWER = {"renorm", "renorm_momentum"}  # arguments that Keras 3.13 does not know, and of which ours have the default
 
 
 def read_model(path: Path) -> keras.Model:
-    """Read a .keras or .h5 file that holds one of the architectures, in Keras's own layers and in order.
+    """Read a .keras or .h5 file of any network that classifies digits.
+
+    Keras reads it in safe mode, which refuses Lambda layers and whatever else would execute code of the file. But of an
+    .h5 file Keras 3.13 follows links to other files, so these are refused before.
 
     Args:
-        path: a run's model.keras or model.h5, or the same network by another program, whose pixels were scaled
-            to [0, 1] and whose answer is a softmax.
-
-    Returns:
-        The network, built from this package: pixels 0…255 in, logits out.
+        path: a run's model.keras or model.h5, or a model of another program: images (n, 28, 28, 1) in, 10 numbers out.
 
     Raises:
-        CompetitionError: the file is damaged or holds something else.
+        CompetitionError: the file is corrupt, would read other files or execute code, or is another kind of model.
     """
     try:
-        raw = path.read_bytes()
-        described, weights, suffix = _unpacked(raw)
-        model = _built(json.loads(described))
-        with tempfile.TemporaryDirectory() as folder:
-            copy = Path(folder) / f"model{suffix}"
-            copy.write_bytes(weights)
-            model.load_weights(copy)
+        content = path.read_bytes()
+        zipped = content.startswith(b"PK")
+        _check_weights(_member(content, "model.weights.h5") if zipped else content)
+        with tempfile.TemporaryDirectory() as folder, _warnings_off():
+            copy = Path(folder) / ("model.keras" if zipped else "model.h5")  # Keras goes by the suffix
+            copy.write_bytes(content)
+            model = keras.saving.load_model(copy, compile=False, safe_mode=True)
+        shapes = model.input_shape, model.output_shape
+        if shapes != ((None, 28, 28, 1), (None, 10)):
+            raise ValueError("a model from {} to {}".format(*shapes))
         return model
-    except Exception as error:  # a damaged file raises whatever its bytes lead to
+    except Exception as error:  # a corrupt file raises whatever its bytes lead to
         raise CompetitionError(
-            f"{path} must hold a network of this package, as .keras or .h5. Received: {one_line(error)}. "
-            "Next: `make train ARGS=--save-h5` writes both."
+            f"{path} must hold a Keras model of images (None, 28, 28, 1) and ten digits, as .keras or .h5, without "
+            f"Lambda layers. Received: {one_line(error)}. Next: `make export` writes the model of a run."
         ) from None
 
 
+def portable(network: keras.Model) -> keras.Model:
+    """A network as an ordinary Keras model of Keras's own layers: pixels 0…255 in, probabilities out."""
+    plain = with_plain_layers(network)
+    return keras.Model(plain.input, keras.layers.Softmax(name="probabilities")(plain.output), name="digits")
+
+
 def write_model(network: keras.Model, path: Path) -> Path:
-    """Write a network as an ordinary Keras model: pixels 0…255 in, probabilities out.
+    """Write a network as a portable Keras model, which Keras 3.10 and later reads.
 
     Args:
         path: its suffix, .keras or .h5, is the format.
@@ -65,18 +67,22 @@ def write_model(network: keras.Model, path: Path) -> Path:
     Returns:
         The same path.
     """
-    plain = with_plain_layers(network)
-    model = keras.Model(plain.input, keras.layers.Softmax(name="probabilities")(plain.output), name="digits")
     with tempfile.TemporaryDirectory() as folder, _warnings_off():
-        saved = Path(folder) / path.name  # Keras insists on the suffix
-        model.save(saved)
-        files.write(path, saved.read_bytes())
+        saved = Path(folder) / path.name  # Keras goes by the suffix
+        portable(network).save(saved)
+        if path.suffix == ".h5":
+            with h5py.File(saved, "r+") as file:
+                file.attrs["model_config"] = json.dumps(_without_newer(json.loads(file.attrs["model_config"])))
+            content = saved.read_bytes()
+        else:
+            content = _with_older_config(saved.read_bytes())
+        files.write(path, content)
     return path
 
 
 @contextmanager
 def _warnings_off() -> Iterator[None]:
-    """Keras would say of each .h5 file that the format is a legacy."""
+    """Keras would warn of each .h5 file that the format is legacy."""
     logger = logging.getLogger("absl")
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -86,73 +92,48 @@ def _warnings_off() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def _unpacked(raw: bytes) -> tuple[str | bytes, bytes, str]:
-    """The description (JSON), the weights as an HDF5 file, and the suffix by which Keras knows its kind."""
-    if raw[:4] != b"PK\x03\x04":
-        with h5py.File(io.BytesIO(raw), "r") as file:
-            _check(file)
-            return file.attrs["model_config"], raw, ".h5"
-    with zipfile.ZipFile(io.BytesIO(raw)) as archive:
-        entries = [archive.getinfo(name) for name in ("config.json", "model.weights.h5")]
-        if sum(entry.file_size for entry in entries) > LARGEST:
+def _without_newer(config: Any) -> Any:
+    """A model's config without what older versions of Keras refuse as unknown: arguments that have the default anyway.
+
+    In the config of a layer of ours None is always the default, and new arguments come with None.
+    """
+    if isinstance(config, dict):
+        return {key: _without_newer(value) for key, value in config.items() if value is not None and key not in NEWER}
+    return [_without_newer(value) for value in config] if isinstance(config, list) else config
+
+
+def _with_older_config(archive: bytes) -> bytes:
+    """A .keras file with the config of `_without_newer`."""
+    older = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(archive)) as before, zipfile.ZipFile(older, "w") as after:
+        for entry in before.infolist():
+            content = before.read(entry)
+            if entry.filename == "config.json":
+                content = json.dumps(_without_newer(json.loads(content))).encode()
+            after.writestr(entry, content)
+    return older.getvalue()
+
+
+def _member(archive: bytes, name: str) -> bytes:
+    """One file in a zip."""
+    with zipfile.ZipFile(io.BytesIO(archive)) as opened:
+        if sum(entry.file_size for entry in opened.infolist()) > LARGEST:
             raise ValueError(f"more than {LARGEST >> 20} MiB")
-        described, weights = (archive.read(entry) for entry in entries)
-    with h5py.File(io.BytesIO(weights), "r") as file:
-        _check(file)
-    return described, weights, ".weights.h5"
+        return opened.read(name)
 
 
-def _check(group) -> None:
-    """Refuse what makes HDF5 read other files, or more memory than the file suggests."""
-    for name in group:
-        if not isinstance(group.get(name, getlink=True), h5py.HardLink):
-            raise ValueError(f"a link at {name}")
-        item = group[name]
-        if isinstance(item, h5py.Group):
-            _check(item)
-        elif item.external or item.is_virtual or item.nbytes > LARGEST or item.dtype.kind not in "fiu":
-            raise ValueError(f"no plain numbers at {name}")
+def _check_weights(content: bytes) -> None:
+    """Refuse an HDF5 file that reads other files, or takes more memory than its size suggests."""
 
+    def check(group: h5py.Group) -> None:
+        for name in group:
+            if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+                raise ValueError(f"a link at {name}")
+            item = group[name]
+            if isinstance(item, h5py.Group):
+                check(item)
+            elif item.external or item.is_virtual or item.nbytes > LARGEST:
+                raise ValueError(f"no plain numbers at {name}")
 
-def _built(description: dict) -> keras.Model:
-    """The network of this package whose layers the description names."""
-    found = _signature(description["config"]["layers"])
-    for architecture in ARCHITECTURES:
-        full = _plain(Config(architecture=architecture))
-        names = [name for name, _ in _signature_of(full)]
-        if names == [name for name, _ in found]:
-            first = _channels(found) / _channels(_signature_of(full))
-            model = _plain(Config(architecture=architecture, width=first))
-            if _signature_of(model) == found:
-                return model
-    raise ValueError(f"layers of no network here: {', '.join(name for name, _ in found)[:100]}")
-
-
-def _plain(config: Config) -> keras.Model:
-    return with_plain_layers(build_model(config))
-
-
-def _signature_of(model: keras.Model) -> list:
-    return _signature([{"class_name": type(layer).__name__, "config": layer.get_config()} for layer in model.layers])
-
-
-def _signature(layers: list[dict]) -> list:
-    """Of each layer that matters its class and what shapes its weights; activations, but for the last one's."""
-    told = [layer for layer in layers if layer["class_name"] not in SILENT]
-    return [
-        (
-            layer["class_name"],
-            [_plainly(layer["config"].get(key)) for key in (*SHAPING, *FORMULA)]
-            + [layer["config"].get("activation") if i < len(told) - 1 else None],
-        )
-        for i, layer in enumerate(told)
-    ]
-
-
-def _plainly(value):
-    return list(value) if isinstance(value, tuple) else value
-
-
-def _channels(signature: list) -> int:
-    """How wide the first layer with weights is."""
-    return next(filters or units for _, (filters, units, *_) in signature if filters or units)
+    with h5py.File(io.BytesIO(content), "r") as file:
+        check(file)

@@ -1,4 +1,5 @@
 import csv
+import importlib.util
 import io
 import shutil
 import subprocess
@@ -6,13 +7,21 @@ import sys
 from dataclasses import replace
 
 import cv2
+import keras
 import numpy as np
 import pytest
 
 from competition import __main__, pipeline
 from competition.data.dataset import load_dataset, load_dataset_of
 from competition.ensemble import predict
-from competition.ensemble.export import export_model, load_model
+from competition.ensemble.export import (
+    FORMATS,
+    best_member,
+    export_as,
+    export_model,
+    load_model,
+    probabilities_of_file,
+)
 from competition.ensemble.folds import member_settings
 from competition.ensemble.predict import doubt_limit, probabilities_of, unlike_training
 from competition.ensemble.scoring import rows_predicted
@@ -194,6 +203,39 @@ def test_the_saved_model_is_the_member_that_was_best_when_its_weights_were_kept(
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
     said = np.array([[float(row[f"p{digit}"]) for digit in range(10)] for row in rows])
     assert [np.abs(said - result.test_probs[0]).max() < 1e-4 for result in results] == [best == 0, best == 1]
+
+
+def test_another_programs_model_gets_the_scale_it_was_trained_on(tmp_path, sample, capsys):
+    """Logits of a nearest-mean classifier of pixels 0…1, and of 0…255; of pixels 0…255 the first is far too sure."""
+    images, labels = sample.images[:2000] / np.float32(255), sample.labels[:2000]
+    means = np.stack([images[labels == digit].mean(axis=0).ravel() for digit in range(10)])
+    for top, scale, said in ((1, 1 / 255, "0…1"), (255, 1, "0…255")):
+        model = keras.Sequential([keras.Input((28, 28, 1)), keras.layers.Flatten(), keras.layers.Dense(10)])
+        model.set_weights([means.T / top, -np.square(means).sum(axis=1) / 2])
+        model.save(tmp_path / "model.keras")
+        probs = probabilities_of_file(tmp_path / "model.keras", sample.images[:50])
+        logits = sample.images[:50].reshape(50, -1) * scale @ means.T / top - np.square(means).sum(axis=1) / 2
+        np.testing.assert_allclose(probs, np.exp(logits) / np.exp(logits).sum(1, keepdims=True), atol=1e-4)
+        error = capsys.readouterr().err
+        assert f"model.keras with pixels {said}: accuracy 0.8" in error and "on 1000 training digits" in error
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_the_printed_line_uses_what_is_exported(trained, tmp_path, few, name):
+    import tensorflow as tf
+
+    _, run = trained
+    copy = Run(shutil.copytree(run.path, tmp_path / run.name))
+    names = {"keras": keras, "tf": tf, "images": few.images[:20].astype(np.float32)}
+    if name == "onnx" and not (importlib.util.find_spec("onnx") and importlib.util.find_spec("tf2onnx")):
+        with pytest.raises(CompetitionError, match=r"FORMAT=onnx needs .* -m pip install tf2onnx onnx\.$"):
+            export_as(copy, name)
+        return
+    if name == "onnx":
+        names["onnxruntime"] = pytest.importorskip("onnxruntime")
+    exec(export_as(copy, name).splitlines()[-1].strip(), names)
+    expected = keras.ops.softmax(best_member(copy)(few.images[:20]))
+    np.testing.assert_allclose(names["probabilities"], expected, atol=1e-5)
 
 
 @pytest.mark.slow
