@@ -5,6 +5,7 @@ import sys
 import tempfile
 from contextlib import redirect_stdout
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -21,16 +22,37 @@ from competition.runs.run import Run
 
 TRIED = 1000  # digits of the sample on which the scale of a model's pixels is found
 SCALES = {1 / 255: "0…1", 1.0: "0…255"}
-FORMATS = {  # the file's name, Keras's name of the format, the package that it needs, and a line that uses it
-    "keras": ("model.keras", None, None, 'probabilities = keras.saving.load_model("{path}").predict(images)'),
-    "h5": ("model.h5", None, None, 'probabilities = keras.saving.load_model("{path}").predict(images)'),
-    "onnx": (
-        "model.onnx", "onnx", "tf2onnx onnx",
+
+
+class Format(NamedTuple):
+    """A format of `make export`."""
+
+    filename: str
+    use: str  # Python that predicts `images` with the file at {path}
+    keras_name: str = ""  # of the format in Model.export; empty: Keras's own files
+    packages: str = ""  # that pip has to install besides
+
+
+FORMATS = {
+    "keras": Format("model.keras", 'probabilities = keras.saving.load_model("{path}").predict(images)'),
+    "h5": Format("model.h5", 'probabilities = keras.saving.load_model("{path}").predict(images)'),
+    "onnx": Format(
+        "model.onnx",
         'probabilities = onnxruntime.InferenceSession("{path}").run(None, {{"image": images}})[0]',
+        "onnx",
+        "tf2onnx onnx",
     ),
-    "litert": ("model.tflite", "litert", None, 'probabilities = tf.lite.Interpreter("{path}").get_signature_runner()(image=images)["output_0"]'),
-    "saved": ("model.savedmodel", "tf_saved_model", None, 'model = tf.saved_model.load("{path}"); probabilities = model.serve(images)'),
-}  # fmt: skip
+    "litert": Format(
+        "model.tflite",
+        'probabilities = tf.lite.Interpreter("{path}").get_signature_runner()(image=images)["output_0"]',
+        "litert",
+    ),
+    "saved": Format(
+        "model.savedmodel",
+        'model = tf.saved_model.load("{path}"); probabilities = model.serve(images)',
+        "tf_saved_model",
+    ),
+}
 
 
 def load_model(run: Run, name: str):
@@ -80,25 +102,25 @@ def export_as(run: Run, name: str) -> str:
     Raises:
         CompetitionError: the format needs a package that is not installed.
     """
-    filename, keras_format, packages, use = FORMATS[name]
-    path = run.path / filename
-    if keras_format is None:
+    chosen = FORMATS[name]
+    path = run.path / chosen.filename
+    if not chosen.keras_name:
         export_model(run, path.suffix)
     else:
         try:
             with tempfile.TemporaryDirectory(dir=run.path) as folder, redirect_stdout(sys.stderr):
-                model, made = portable(best_member(run)), Path(folder) / filename
+                model, made = portable(best_member(run)), Path(folder) / chosen.filename
                 model(np.zeros((1, 28, 28, 1), np.float32))  # Keras exports to ONNX what has been called
-                model.export(made, format=keras_format, verbose=False)
+                model.export(made, format=chosen.keras_name, verbose=False)
                 shutil.rmtree(path, ignore_errors=True)
                 made.replace(path)
         except ImportError as error:
             raise CompetitionError(
                 f"FORMAT={name} needs packages that the others do not. Received: {one_line(error)}. "
-                f"Next: {sys.executable} -m pip install {packages}."
+                f"Next: {sys.executable} -m pip install {chosen.packages}."
             ) from None
     form = "images: float32 (n, 28, 28, 1), pixels 0…255, ink high; out: float32 (n, 10), probabilities of the digits"
-    return f"{path}\n  {form}\n  {use.format(path=path)}"
+    return f"{path}\n  {form}\n  {chosen.use.format(path=path)}"
 
 
 def best_member(run: Run):
