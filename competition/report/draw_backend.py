@@ -22,7 +22,7 @@ from competition.runs.run import Run, list_runs
 
 WIDEST = 2048  # pixels; a small PNG file may unpack to a very large picture
 NEAREST = 8  # training digits that are shown
-LOADED = 4  # runs that are kept in memory, each with its training digits: 100 MB for Kaggle's
+LOADED = 4  # runs that are kept in memory, each with its training digits
 PNG_HEAD = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
 
 
@@ -38,7 +38,7 @@ class Backend:
     """
 
     def __init__(self, folders: Folders, first: Run):
-        others = [run for run in reversed(list_runs(folders)) if run.complete]
+        others = [run for run in reversed(list_runs(folders)) if run.complete and run.name != first.name]
         self.runs = {run.name: run for run in [first, *others]}
         self.folder = folders.drawn
         self._lock = threading.Lock()  # requests come on threads of their own, which would share the cores
