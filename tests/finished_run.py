@@ -20,11 +20,14 @@ from competition.runs.run import Run
 MISREAD = {(4, 9): 5, (9, 4): 3, (7, 1): 1}  # label, reading: rows
 
 
-def finished_run(folder, name="20260101-000000-quick", misread=MISREAD, views=0.5, trained=None, **settings):
+def finished_run(
+    folder, name="20260101-000000-quick", misread=MISREAD, views=0.5, trained=None, networks=False, **settings
+):
     """Write a run of the sample into a folder; the first rows of each label are the misread ones.
 
     Args:
         trained: how many of its members there was time for; None: for all.
+        networks: whether they have weights, as built, in place of a single number.
     """
     folders = Folders.find(None, folder)
     digits = load_dataset(folders, "sample")
@@ -60,7 +63,8 @@ def finished_run(folder, name="20260101-000000-quick", misread=MISREAD, views=0.
         facts = {"data_sha256": digits.train.sha256, "seed": member.seed, "accuracy": 0.99, "seconds": 1.0}
         facts |= {"epochs": 3, "kept_epoch": 2}
         valid = both[:, member.val_rows]
-        run.store_member(member.name, MemberResult(valid, np.stack([moved] * 2), [np.zeros(1)], epochs, facts))
+        weights = _untrained(member.config) if networks else [np.zeros(1)]
+        run.store_member(member.name, MemberResult(valid, np.stack([moved] * 2), weights, epochs, facts))
     both[:, members_per_row(members, len(labels)) == 0] = np.nan
     run.write_arrays("probabilities.npz", out_of_fold=both, test=np.stack([test] * 2))
     judged = scoring.rows_predicted(both[1])
@@ -85,3 +89,9 @@ def _spread_over(labels, sure):
     probabilities = np.repeat(((1 - sure) / 9)[:, None], 10, axis=1)
     probabilities[np.arange(len(labels)), labels] = sure
     return probabilities.astype(np.float32)
+
+
+def _untrained(config):
+    from competition.network.models import build_model  # loads Keras
+
+    return build_model(config).get_weights()

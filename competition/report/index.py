@@ -35,14 +35,18 @@ def line_of(run: Run, row: dict) -> dict:
     Args:
         row: the run's of history.csv.
     """
-    line = {"name": run.name, "report": (run.path / "report.html").exists()}
+    line = {
+        "name": run.name,
+        "report": (run.path / "report.html").exists(),
+        "comparisons": comparisons_of(run),
+        "problem": None,
+    }
     try:
         config, manifest, scores, histories = run.config, run.manifest, run.scores, run.histories()
     except CompetitionError as error:
         return line | {"problem": str(error)}
     recipe, settings = RECIPES.get(config.recipe), settings_of(config)
     return line | {
-        "problem": None,
         "recipe": config.recipe,
         "part": history.part_of(scores),
         "blend": len(manifest.get("parents", [])),
@@ -53,7 +57,6 @@ def line_of(run: Run, row: dict) -> dict:
         "real": float(row["leaderboard"]) if row.get("leaderboard") else None,
         "seconds": sum(manifest.get("seconds", {}).values()),
         "sparkline": sparkline(histories) if histories else "",
-        "comparisons": comparisons_of(run),
     }
 
 

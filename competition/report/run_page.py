@@ -29,7 +29,7 @@ from competition.report.analysis import (
     suspected_labels,
 )
 from competition.report.enlarged import LARGEST, enlarge
-from competition.report.html import inline, png, render
+from competition.report.html import inline, png, render, sheet
 from competition.report.meaning import meaning
 from competition.runs import files, history
 from competition.runs.folders import Folders
@@ -114,7 +114,7 @@ def make_report(folders: Folders, run: Run, dataset: Dataset) -> Path:
     looked_at = pixels.sample(dataset.test.images, LOOKED_AT)
     sheets = {
         **sample_sheets(config, dataset),
-        "least_like": figures.sheet(Neighbours(dataset).farthest(looked_at, 24), 12),
+        "least_like": sheet(Neighbours(dataset).farthest(looked_at, 24), 12),
     }
     for name, plot in plots.items():
         files.write(run.path / "figures" / f"{name}.png", figures.to_png(plot.figure))

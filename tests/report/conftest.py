@@ -1,6 +1,8 @@
-"""A real Chromium, for the pages."""
+"""A real Chromium and axe-core, for the pages."""
 
 import shutil
+import subprocess
+import tarfile
 
 import pytest
 
@@ -25,3 +27,24 @@ def browser(tmp_path_factory):
     driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(shutil.which("chromedriver")))
     yield driver
     driver.quit()
+
+
+@pytest.fixture(scope="session")
+def axe(tmp_path_factory):
+    """A function from a browser to what axe-core finds wrong with the page that it shows, as (rule, element) pairs."""
+    if not shutil.which("npm"):
+        lacking("no npm, which brings axe-core")
+    folder = tmp_path_factory.mktemp("axe")
+    done = subprocess.run(["npm", "pack", "axe-core@4"], cwd=folder, capture_output=True, text=True, timeout=120)
+    if done.returncode:
+        lacking(f"npm brings no axe-core: {done.stderr[-200:]}")
+    with tarfile.open(next(folder.glob("*.tgz"))) as packed:
+        script = packed.extractfile("package/axe.min.js").read().decode()
+    run = """const done = arguments[0];
+        axe.run().then(found => done(found.violations.flatMap(v => v.nodes.map(n => [v.id, n.html.slice(0, 200)]))))"""
+
+    def violations(browser):
+        browser.execute_script(script)
+        return browser.execute_async_script(run)
+
+    return violations
