@@ -11,6 +11,7 @@ import lzma
 import re
 import zipfile
 import zlib
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from shlex import quote
 
@@ -22,6 +23,8 @@ COMPRESSED = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\x00": lzma.op
 PACKED = (".gz", ".bz2", ".xz", ".zip")  # what may stand behind `.csv`
 _DAMAGED = (OSError, EOFError, ValueError, RuntimeError, zipfile.BadZipFile, zlib.error, lzma.LZMAError,
             NotImplementedError)  # fmt: skip
+# How a filter mends a file, {}, whose lines may end in CRLF; the old one stays beside it.
+MENDED = "tr -d '\\r' < {} | %s > {}.new && mv {} {}.old && mv {}.new {}"
 AGAIN = "download it again, signed in to Kaggle"
 UNPACK = "unpack it there"
 # How files begin that hold no CSV: what each is, and what to do with it where that does not depend on what it is for.
@@ -66,9 +69,19 @@ class FileProblem(Exception):
             path: the file.
             otherwise: what to do where the problem does not say it, with {} for the file as well.
         """
-        following = (self.following or otherwise).replace("{}", quote(str(path)))
+        following = self.following or otherwise
+        if "|" in following and _is_packed(path):
+            following = "unpack {}, then the same command"
+        following = following.replace("{}", quote(str(path)))
         stop = "" if self.received.endswith("?") else "."
         return CompetitionError(f"{path}: {self.rule}. Received: {self.received}{stop} Next: {following}.")
+
+
+def _is_packed(path: Path) -> bool:
+    """Whether a file is a zip or compressed, so that no filter of text mends it."""
+    with suppress(OSError), path.open("rb") as file:
+        return file.read(HEAD).startswith((b"PK", *COMPRESSED))
+    return False
 
 
 def read_file(path: Path) -> bytes:

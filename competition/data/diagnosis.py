@@ -12,7 +12,7 @@ import re
 import numpy as np
 import pandas as pd
 
-from competition.data.archive import FileProblem
+from competition.data.archive import MENDED, FileProblem
 from competition.data.constants import PIXELS
 from competition.errors import one_line
 
@@ -21,13 +21,14 @@ WHOLE = re.compile(r"\s*\+?[0-9]+(\.0*)?(e\+?[0-9]+)?\s*|\s*-0+(\.0*)?\s*", re.A
 IDS = {"", "id", "imageid", "index", "rownames", "row", "image", "unnamed: 0"}  # columns that number the rows
 VALUES = "a pixel is a whole number 0…255 and a label a digit 0…9"
 SWAPPED = "swap the names of train.csv and test.csv, if that is what happened"
-REWRITTEN = " > {}.new && mv {} {}.old && mv {}.new {}"
-WITHOUT_FIRST = "cut -d, -f2- {}" + REWRITTEN
-WITH_HEADER = "(printf label; printf ',pixel%d' $(seq 0 783); echo; cat {})" + REWRITTEN
+WITHOUT_FIRST = MENDED % "cut -d, -f2-"
+WITH_HEADER = MENDED % "(printf label; printf ',pixel%d' $(seq 0 783); echo; cat)"
 
 
 def is_numeric(line: bytes) -> bool:
-    """Whether a line holds numbers alone, and so is no header."""
+    """Whether a line holds numbers alone, and so is no header; a header may count the pixels, though."""
+    if line.startswith((b"0,1,2,3,4,5,", b"1,2,3,4,5,6,")):
+        return False
     return all(NUMBER.fullmatch(value) for value in line.split(b",")[:100])
 
 
@@ -41,19 +42,19 @@ def check_text(text: bytes) -> None:
         raise FileProblem("the file must have a header and rows", "an empty file")
     rule, head = "the file must be text in Kaggle's CSV format", text[: 1 << 16]
     if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        raise FileProblem(rule, "text in UTF-16", "iconv -f UTF-16 -t UTF-8 {}" + REWRITTEN)
+        raise FileProblem(rule, "text in UTF-16", "iconv -f UTF-16 -t UTF-8 {} | " + MENDED.partition("| ")[2] % "cat")
     first, *rest = head.splitlines()[:2]
     rule = "the columns must have commas between them"
     if first.lower().startswith((b"sep=", b'"sep=')):
-        raise FileProblem(rule, "a first line for Excel, 'sep='", "sed -i.old 1d {}")
+        raise FileProblem(rule, "a first line for Excel, 'sep='", MENDED % "sed 1d")
     if b"," in first and first.count(b'"') == 2 and first.strip().startswith(b'"') and first.strip().endswith(b'"'):
-        raise FileProblem(rule, "each row in quotes, as one value", "sed -i.old 's/\"//g' {}")
+        raise FileProblem(rule, "each row in quotes, as one value", MENDED % "sed 's/\"//g'")
     if first.count(b",") < first.count(b";"):
         if b"," in b"".join(rest):
-            raise FileProblem(rule, "semicolons, and decimal commas", "sed -i.old 's/,/./g; s/;/,/g' {}")
-        raise FileProblem(rule, "semicolons", "sed -i.old 's/;/,/g' {}")
+            raise FileProblem(rule, "semicolons, and decimal commas", MENDED % "sed 's/,/./g; s/;/,/g'")
+        raise FileProblem(rule, "semicolons", MENDED % "sed 's/;/,/g'")
     if first.count(b",") < first.count(b"\t"):
-        raise FileProblem(rule, "tabs", "tr '\\t' , < {}" + REWRITTEN)
+        raise FileProblem(rule, "tabs", MENDED % "tr '\\t' ,")
 
 
 def header_problem(text: bytes, columns: list[str], labelled: bool | None) -> FileProblem | None:
@@ -104,7 +105,7 @@ def _other_size(columns: list[str]) -> FileProblem | None:
 def _other_columns(columns: list[str], others: list[str], labelled: bool) -> FileProblem | None:
     """Columns beside the pixels that are none of Kaggle's, or label where it should not be or does not."""
     if columns[-1] == "" and others.count("") == 1:
-        return FileProblem("a row ends with its last value", "a comma at its end", "sed -i.old 's/,$//' {}")
+        return FileProblem("a row ends with its last value", "a comma at its end", MENDED % "sed 's/,$//'")
     if not labelled and "label" in columns:
         mended = f"{WITHOUT_FIRST}, if these are its labels" if columns[0] == "label" else "leave that column out"
         return FileProblem("test data has no labels", "a column 'label': is this train.csv?", f"{SWAPPED}; or {mended}")
@@ -118,7 +119,7 @@ def _other_columns(columns: list[str], others: list[str], labelled: bool) -> Fil
             return FileProblem(rule, f"ten columns {others[0]!r}…{others[-1]!r}, one for each digit", one)
         if len(others) == 1:
             received = f"no column 'label', and a column {others[0]!r}"
-            return FileProblem(rule, received, f"sed -i.old '1s/{re.escape(others[0])}/label/' {{}}")
+            return FileProblem(rule, received, MENDED % f"sed '1s/{re.escape(others[0])}/label/'")
         return FileProblem(rule, "no column 'label': is this test.csv?", SWAPPED)
     return None
 
@@ -163,7 +164,7 @@ def cell_problem(text: bytes, columns: list[str], wanted: list[int], error: Exce
 def _seems(text: bytes, columns: list[str], value: str) -> tuple[str, str]:
     """What kind of file a wrong value is from, as a remark, and what mends the file; empty where nobody knows."""
     if re.fullmatch(r"b'[0-9]'", value):
-        return ": bytes of Python", "sed -i.old \"s/b'\\([0-9]\\)'/\\1/g\" {}"
+        return ": bytes of Python", MENDED % "sed \"s/b'\\([0-9]\\)'/\\1/g\""
     if not value.strip() or value.strip().lower() in ("nan", "na", "null"):
         return ": a missing value", ""
     try:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from competition.data.archive import FileProblem, decoded, read_file, unpacked
+from competition.data.archive import MENDED, FileProblem, decoded, read_file, unpacked
 from competition.data.constants import REAL, SAMPLE_ROWS, TEST_ROWS
 from competition.errors import CompetitionError
 from competition.runs import files
@@ -168,7 +168,7 @@ def _labels(table: list[list[str]], allowed: tuple[int, ...]) -> np.ndarray:
     blank = next((i for i, row in enumerate(reversed(table)) if any(row)), 0)
     if blank:
         raise FileProblem("each row must have an id and a label", f"{blank} rows of commas alone at the end",
-                          "sed -i.old '/^,*$/d' {}")  # fmt: skip
+                          MENDED % "sed '/^,*$/d'")  # fmt: skip
     rows = table[1:]
     for number, row in enumerate(rows, start=1):
         if len(row) != 2:
@@ -189,16 +189,16 @@ def _check_header(header: list[str], first: list[str]) -> None:
         return
     names = [name.strip().lower() for name in header]
     kinds = (
-        (names[0].startswith("sep="), "a line for Excel", "sed -i.old 1d {}"),
-        (";" in header[0] and len(first) > 1, "semicolons, and decimal commas", "sed -i.old 's/,0*$//; s/;/,/g' {}"),
-        (";" in header[0], "semicolons", "sed -i.old 's/;/,/g' {}"),
-        ("\t" in header[0], "tabs", "tr '\\t' , < {} > submission.csv"),
-        (all(re.fullmatch("[0-9.]+", n) for n in names), "no header", "(echo ImageId,Label; cat {}) > submission.csv"),
-        (names[-1] == "", "a comma at the end", "sed -i.old 's/,$//' {}"),
-        (header[1:] == HEADER, "row numbers before", "cut -d, -f2- {} > submission.csv"),
-        (names == ["label", "imageid"], "swapped", "awk -F, -v OFS=, '{print $2, $1}' {} > submission.csv"),
+        (names[0].startswith("sep="), "a line for Excel", MENDED % "sed 1d"),
+        (";" in header[0] and len(first) > 1, "semicolons, and decimal commas", MENDED % "sed 's/,0*$//; s/;/,/g'"),
+        (";" in header[0], "semicolons", MENDED % "sed 's/;/,/g'"),
+        ("\t" in header[0], "tabs", MENDED % "tr '\\t' ,"),
+        (all(re.fullmatch("[0-9.]+", n) for n in names), "no header", MENDED % "(echo ImageId,Label; cat)"),
+        (names[-1] == "", "a comma at the end", MENDED % "sed 's/,$//'"),
+        (header[1:] == HEADER, "row numbers before", MENDED % "cut -d, -f2-"),
+        (names == ["label", "imageid"], "swapped", MENDED % "awk -F, -v OFS=, '{print $2, $1}'"),
         (len(header) == 11, "a column for each digit", "write the digit of the largest, NumPy's argmax(axis=1)"),
-        (len(header) == 2, "other names", "sed -i.old '1s/.*/ImageId,Label/' {}"),
+        (len(header) == 2, "other names", MENDED % "sed '1s/.*/ImageId,Label/'"),
         (True, "other columns", ""),
     )
     what, following = next((what, following) for seen, what, following in kinds if seen)
@@ -211,7 +211,7 @@ def _checked_ids(ids: tuple[str, ...]) -> list[int]:
         if not re.fullmatch(r"[0-9]{1,18}", name):
             received, following = f"{name[:40]!r} in row {number}", ""
             if re.fullmatch(r"[0-9]+\.0*", name):
-                following = "sed -i.old -E 's/^([0-9]+)\\.0*,/\\1,/; s/\\.0*$//' {}"
+                following = MENDED % "sed -E 's/^([0-9]+)\\.0*,/\\1,/; s/\\.0*$//'"
             raise FileProblem("ImageId must be a row number", received, following)
     numbers = [int(name) for name in ids]
     if len(set(numbers)) == len(ids) and min(numbers) == 1 and max(numbers) == len(ids):
@@ -220,7 +220,7 @@ def _checked_ids(ids: tuple[str, ...]) -> list[int]:
     received, following = f"{numbers[row]} in row {row + 1}", ""
     if numbers == list(range(len(ids))):
         received += ", counted from 0"
-        following = "awk -F, -v OFS=, 'NR > 1 {$1 += 1} 1' {} > submission.csv"
+        following = MENDED % "awk -F, -v OFS=, 'NR > 1 {$1 += 1} 1'"
     elif numbers[row] in numbers[:row]:
         received += ", for the second time"
     raise FileProblem(f"ids must be 1…{len(ids)}, each once", received, following)
@@ -230,13 +230,13 @@ def _label_advice(label: str) -> str:
     """What mends a label that is none."""
     bare = label.strip()
     if re.fullmatch(r"[0-9]\.0*", bare):
-        return "sed -i.old -E 's/\\.0*$//' {}"
+        return MENDED % "sed -E 's/\\.0*$//'"
     if re.fullmatch(r"[0-9]", bare):
-        return "sed -i.old 's/ //g' {}"
+        return MENDED % "sed 's/ //g'"
     if bare == "10":
         return "subtract 1 where labels count from 1, as R's factors do"
     if re.fullmatch(r"\D*[0-9]\D*", bare) and bare.isascii():
-        return "sed -i.old -E 's/,[^0-9]*([0-9])[^0-9]*$/,\\1/' {}"
+        return MENDED % "sed -E 's/,[^0-9]*([0-9])[^0-9]*$/,\\1/'"
     if re.fullmatch(r"0?\.[0-9]+(e-?\d+)?", bare):
         return "write the most probable digit, NumPy's argmax(axis=1), in place of a probability"
     return "" if bare else "give this row a label, too"

@@ -262,11 +262,13 @@ PLAIN = text(",".join(PIXELS), *[row.partition(",")[2] for row in rows(3, 5, pix
         (GOOD.partition(b"\n")[2], [3, 5]),
         (GOOD.partition(b"\n")[2].replace(b"3,", b"1,", 1).replace(b"5,", b"28000,", 1), None),
         (named(parsing.OTHER_NAMES[0]), [3, 5]),
+        (PLAIN.replace(",".join(PIXELS).encode(), ",".join(map(str, range(784))).encode()), None),
         (as_zip(GOOD, "mine.csv"), [3, 5]),
     ],
     ids=["as test.csv", "labels", "another label column",
          "labels as floats", "ids", "ids and labels", "labels that are none", "no header",
-         "labels, no header", "ids, no header", "1x1", "zip"],
+         "labels, no header", "ids, no header", "1x1",
+         "0 to 783", "zip"],
 )  # fmt: skip
 def test_a_users_own_digits_are_read_with_whatever_stands_beside_them(tmp_path, content, labels):
     (tmp_path / "mine").write_bytes(content)

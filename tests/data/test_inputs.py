@@ -179,9 +179,13 @@ def refused(folders):
     return ""
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
 @pytest.mark.parametrize("case", FOLLOWED)
-def test_the_next_step_of_a_refused_file_leads_on(tmp_path, case):
+def test_the_next_step_of_a_refused_file_leads_on(tmp_path, case, end):
     content, what, followed = FOLLOWED[case]
+    content = content.replace("\n", end) if isinstance(content, str) else content
+    if end == "\r\n" and case == "cut off":
+        pytest.skip("its length is that of LF")
     folders = put(tmp_path / "my input", {"train.csv": content, "test.csv": TEST})
     message = refused(folders)
     assert what in message and "\n" not in message
@@ -224,3 +228,9 @@ def test_data_names_the_file_that_it_reads(tmp_path, command):
     folders = put(tmp_path / "input", {"archive.zip": zipped(**BOTH)})
     done = command("data", "--input", folders.input, "--submissions", folders.submissions)
     assert done.returncode == 0 and f"Read from {folders.input}/archive.zip.\n" in done.stdout, done.stderr
+
+
+def test_what_a_filter_cannot_mend_is_to_be_unpacked_first(tmp_path):
+    content = gzip.compress(TRAIN.replace(",", ";").encode())
+    message = refused(put(tmp_path / "input", {"train.csv.gz": content, "test.csv": TEST}))
+    assert message.endswith(f"Received: semicolons. Next: unpack {tmp_path}/input/train.csv.gz, then the same command.")

@@ -119,16 +119,17 @@ LONG = "ImageId,Label\n" + "".join(f"{i},{i % 10}\n" for i in range(1, 13))
         ("ImageId,Label\n" + "".join(f"{i},{(i + 1) % 10}\n" for i in range(12)), "0 in row 1, counted from 0"),
     ],
 )
-def test_the_next_command_mends_the_file(tmp_path, content, what):
-    path = tmp_path / "my file.csv"
-    path.write_text(content)
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_the_next_command_mends_the_file(tmp_path, content, what, end):
+    path, content = tmp_path / "my file.csv", content.replace("\n", end)
+    path.write_bytes(content.encode())
     with pytest.raises(CompetitionError) as caught:
         check_submission(path, 12)
     message = str(caught.value)
     assert what in message
     subprocess.run(["bash", "-c", message.partition("Next: ")[2].removesuffix(".")], check=True, cwd=tmp_path)
-    mended = next(file for file in (tmp_path / "submission.csv", path) if file.exists())
-    assert read_submission(mended, 12)[0].tolist() == [i % 10 for i in range(1, 13)]
+    assert read_submission(path, 12)[0].tolist() == [i % 10 for i in range(1, 13)]
+    assert (tmp_path / "my file.csv.old").read_bytes() == content.encode()
 
 
 @pytest.mark.parametrize(
