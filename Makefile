@@ -76,15 +76,15 @@ soak: $(SETUP)  ## kill a small run 100 times, and compare what it ends with (AR
 fuzz: $(SETUP)  ## read 7,000 damaged files: each as what it is, or refused (ARGS="of-each-kind seed")
 	@$(PYTHON) -m tests.fuzz $(ARGS)
 
-lint: $(SETUP)  ## ruff: lint and format
-	@$(PYTHON) -m ruff check --quiet . && $(PYTHON) -m ruff format --check --quiet .
+lint: $(SETUP)  ## ruff: lint and format; mypy: types
+	@$(PYTHON) -m ruff check --quiet . && $(PYTHON) -m ruff format --check --quiet . && $(PYTHON) -m mypy --no-error-summary
 
 constraints: $(SETUP)  ## renew constraints.txt: the newest versions allowed
 	@$(PYTHON) -m uv pip compile --quiet --universal --python-version 3.11 --upgrade --no-annotate \
 		--custom-compile-command "make constraints" --output-file constraints.txt requirements.txt tests/requirements.txt
 
 clean:  ## remove the environment and caches, never runs or data
-	rm -rf .venv .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .pytest_cache .ruff_cache .mypy_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # No final TensorFlow runs on Python 3.14: pip would take a release candidate there, and keras-nightly beside keras

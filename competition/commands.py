@@ -48,8 +48,8 @@ def train(options, folders: Folders) -> None:
         setup = choose_setup(options.precision, options.jit_compile, options.threads, options.deterministic)
         pipeline.train(folders, setup, options.recipe, chosen_settings(options), options.source, **where)
         return
-    given = {"recipe": options.recipe, "new": options.new or None, **chosen_settings(options)}
-    given = [name for name, value in given.items() if value is not None]
+    settings = {"recipe": options.recipe, "new": options.new or None, **chosen_settings(options)}
+    given = [name for name, value in settings.items() if value is not None]
     run, settings, source = settings_again(folders, options.run, given)
     folders = replace(folders, submissions=run.path.parent)
     pipeline.train(folders, setup_of(run), None, settings, source, named=run, **where)
@@ -79,11 +79,12 @@ def study(options, folders: Folders) -> None:
     from competition.studies.study import run_study
 
     if options.kind == "rows":
-        return run_learning_curve(folders, **_of(options, ("base", "seeds", "name", "source", "jobs", "scheduler")))
-    if options.kind == "averages":
-        return run_averages(folders, **_of(options, ("base", "name", "source", "jobs", "scheduler")))
-    names = ("base", "changes", "seeds", "full", "name", "source", "jobs", "scheduler")
-    run_study(folders, **_of(options, names))
+        run_learning_curve(folders, **_of(options, ("base", "seeds", "name", "source", "jobs", "scheduler")))
+    elif options.kind == "averages":
+        run_averages(folders, **_of(options, ("base", "name", "source", "jobs", "scheduler")))
+    else:
+        names = ("base", "changes", "seeds", "full", "name", "source", "jobs", "scheduler")
+        run_study(folders, **_of(options, names))
 
 
 def coverage(options, folders: Folders) -> None:
@@ -109,18 +110,20 @@ def kernel(options, folders: Folders) -> None:
         return kernel_run.follow_pushed(folders)
     owner = options.username or client.username()
     folder = options.into or folders.submissions / f"kernel-{'inference-' if options.run else ''}{options.kind}"
+    name = ""
     if options.run:
         run = find_run(folders, options.run)
+        name = run.name
         weights, dataset = pack_inference(folders, folder, owner, run, options.kind, options.gpu or "none")
         print(folder, weights, sep="\n")
         if options.push:
-            upload_weights(weights, dataset, run.name)
+            upload_weights(weights, dataset, name)
     else:
         settings, gpu = chosen_settings(options), options.gpu or "t4"
         pack(folder, owner, options.recipe, settings, options.kind, options.minutes, gpu)
         print(folder)
     if options.push:
-        kernel_run.run_on_kaggle(folders, folder, run.name if options.run else "")
+        kernel_run.run_on_kaggle(folders, folder, name)
 
 
 def notebook(options, folders: Folders) -> None:
@@ -147,7 +150,9 @@ def check(options, folders: Folders) -> None:
     if verdict.refused:
         raise verdict.refused
     lines = [f"{options.file}: {verdict}.", *(f"Warning: {warning}." for warning in verdict.warnings)]
-    print("\n".join([*lines, *compare_with_run(folders, options.file, verdict.labels)]))
+    if verdict.labels is not None:
+        lines += compare_with_run(folders, options.file, verdict.labels)
+    print("\n".join(lines))
 
 
 def submit(options, folders: Folders) -> None:
@@ -175,8 +180,8 @@ def report(options, folders: Folders) -> None:
     if options.compare:
         if options.compare.count(",") != 1:
             raise CompetitionError(f"COMPARE takes two runs. Received: {options.compare}. Next: COMPARE=run-a,run-b.")
-        pair = [find_run(folders, name) for name in options.compare.split(",")]
-        print(make_comparison(folders, *pair, load_dataset_of(folders, pair[0].manifest)))
+        first, second = (find_run(folders, name) for name in options.compare.split(","))
+        print(make_comparison(folders, first, second, load_dataset_of(folders, first.manifest)))
     else:
         run = find_run(folders, options.run)
         print(make_report(folders, run, load_dataset_of(folders, run.manifest)))

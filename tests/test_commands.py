@@ -173,6 +173,7 @@ def test_the_other_targets(make):
     assert set(OURS) == {name for name in functions if not name.startswith("_")} - {"chosen_settings"}
     assert set(TARGETS) == {*OURS, "help", "test", "test-all", "bench", "soak", "fuzz", "lint", "constraints", "clean"}
     lint = ["-m", "ruff", "check", "--quiet", ".", "-m", "ruff", "format", "--check", "--quiet", "."]
+    lint += ["-m", "mypy", "--no-error-summary"]
     tests = ["-m", "pytest", "-n", "auto", "--dist", "loadfile"]
     assert make("lint") == lint and make("test", "ARGS=-x tests/data") == [*lint, *tests, "-x", "tests/data"]
     assert make("test-all") == [*lint, *tests, "-m", "slow or not slow"]

@@ -50,14 +50,16 @@ def blend(parents: list[Run], dataset: Dataset) -> Blend:
     parts = [
         average_members(parent.config, dataset.train, members) for parent, members in zip(parents, results, strict=True)
     ]
-    tta = max(parent.config.tta for parent in parents)  # where one has no views, both its variants are the same
+    tta = max(
+        parent.config.tta for parent in parents
+    )  # where one has no TTA, both kinds of its predictions are the same
     config = replace(parents[0].config, recipe="blend", tta=tta, folds=1, repeats=len(parents), refit=0)
     predictions = Predictions(
-        out_of_fold=np.mean([part.out_of_fold for part in parts], axis=0, dtype=np.float64).astype(np.float32),
-        test=np.mean([part.test for part in parts], axis=0, dtype=np.float64).astype(np.float32),
+        out_of_fold=_mean([part.out_of_fold for part in parts]),
+        test=_mean([part.test for part in parts]),
         submitted=config.submitted,
         groups=[replace(group, share=group.share / len(parts)) for part in parts for group in part.groups],
-        single=tuple(_in_turn(single) for single in zip(*(part.single for part in parts), strict=True)),
+        single=(_in_turn([part.single[0] for part in parts]), _in_turn([part.single[1] for part in parts])),
         refit=sum(part.refit for part in parts),
         row_ratio=float(np.mean([part.row_ratio for part in parts])),
     )
@@ -68,10 +70,14 @@ def blend(parents: list[Run], dataset: Dataset) -> Blend:
     return Blend(config, _manifest(parents), predictions, named)
 
 
-def _in_turn(predictions: tuple[np.ndarray, ...]) -> np.ndarray:
+def _in_turn(predictions: list[np.ndarray]) -> np.ndarray:
     """Row i of the first, row i + 1 of the second, and so on: arrays (n, 10) → one of the same shape."""
     rows = np.arange(len(predictions[0]))
     return np.stack(predictions)[rows % len(predictions), rows]
+
+
+def _mean(arrays: list[np.ndarray]) -> np.ndarray:
+    return np.asarray(np.mean(arrays, axis=0, dtype=np.float64), np.float32)
 
 
 def _check(parents: list[Run]) -> None:

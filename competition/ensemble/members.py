@@ -38,7 +38,8 @@ class Trainer:
         Returns:
             Its name, and its result or why there is none: the other members go on.
         """
-        failures = []
+        failures: list[dict] = []
+        why = None
         try:
             for seed in member.seeds:
                 result = fit_member(
@@ -141,7 +142,7 @@ def train_members(
             raise failed[0]
 
     try:
-        while missing and (number := pace.next(engine.jobs)):
+        while missing and (number := pace.next(engine.jobs or 1)):
             train_wave(missing[:number])
             del missing[:number]
     finally:

@@ -34,7 +34,7 @@ TRANSFER = 120  # seconds that data or a result may take from machine to machine
 DEATHS = 3  # of its workers, before a member is held to be what kills them
 # Keras draws the seeds of layers from Python's own generator, and Dask's threads draw from it in between, to
 # estimate sizes by samples: three of four members began with other weights. Dask gets one of its own.
-import_module("dask.sizeof").random = Random()
+import_module("dask.sizeof").random = Random()  # type: ignore[attr-defined]
 LOST = (OSError, KilledWorker, CancelledError, asyncio.CancelledError)  # a timeout is an OSError
 ALONE = Lock()  # Keras's state is the process's: what nobody waits for any more ends first
 
@@ -53,7 +53,8 @@ class Cluster:
     """
 
     def __init__(self, address: str):
-        self.address, self.refused = address, set()
+        self.address = address
+        self.refused: set[str] = set()
         self.start = f"python -m dask worker {address} --nthreads 1, in the project's folder on its machine"
         for logger in ("distributed", "distributed.client", "distributed.core", "tornado.application"):
             logging.getLogger(logger).setLevel(logging.CRITICAL)  # what matters is said here in a line
@@ -102,8 +103,11 @@ class Cluster:
             ) from None
 
     def _each(self, seat: "_Seat", members: list) -> Iterator:
-        waiting, running, deaths = members[::-1], {}, Counter()  # running: future → its worker, its member
-        fit, held, said = set(), {}, False  # workers that may have the data; those that have it, and where
+        waiting, said = members[::-1], False
+        running: dict[Any, tuple[str, Any]] = {}  # future → its worker, its member
+        deaths: Counter[str] = Counter()
+        fit: set[str] = set()  # workers that may have the data
+        held: dict[str, Any] = {}  # those that have it, and where
         while waiting or running:
             present = self._workers()
             for future, (address, member) in list(running.items()):

@@ -1,4 +1,4 @@
-"""Where members run on this machine: one after the other in this process, or side by side in several."""
+"""Where members run on this machine: one after the other in this process, or in parallel in several."""
 
 import importlib.util
 import os
@@ -24,13 +24,11 @@ Work = Callable[[Any, Tell], Any]  # trains one member
 
 
 class Engine(Protocol):
-    """A place where members run. Which one it is changes nothing of the answer, but for the threads of each.
+    """A place where members run. Which one it is changes nothing of the result, but for the threads of each."""
 
-    Attributes:
-        jobs: how many members train side by side; known once `allocate` was called.
-    """
-
-    jobs: int | None
+    @property
+    def jobs(self) -> int | None:
+        """How many members train in parallel; known once `allocate` was called."""
 
     def allocate(self, setup: Setup, members: int) -> Setup:
         """Decide how many train at once, of so many that could; the setup with threads, where it leaves them open."""

@@ -149,7 +149,8 @@ def write_json(path: Path, content: dict) -> None:
 def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
     """Write an .npz file of named arrays."""
     with replacing(path) as file:
-        np.savez(file, **arrays)  # NumPy before 2.1 takes allow_pickle=False for one more array
+        # NumPy before 2.1 takes allow_pickle=False for one more array
+        np.savez(file, **arrays)  # type: ignore[arg-type]
 
 
 def read_arrays(path: Path, largest: int) -> dict[str, np.ndarray]:

@@ -3,6 +3,7 @@
 import json
 from functools import partial
 from pathlib import Path
+from types import GenericAlias
 from typing import Annotated
 
 import numpy as np
@@ -13,13 +14,19 @@ from competition.errors import CompetitionError
 # A JSON object by the types of its values: int and bool are two, a float is finite, what has a default may be missing,
 # and other values may be there.
 _object = partial(create_model, "object", __config__=ConfigDict(strict=True, extra="allow", allow_inf_nan=False))
+
+
+def _list_of(form: type) -> GenericAlias:
+    return GenericAlias(list, (form,))
+
+
 ANY = _object()
 MANIFEST = _object(
     identity=_object(settings=dict, data=Annotated[list[str], Field(min_length=2, max_length=2)], precision=str),
     source=str,
     hardware=str,
     seconds=(dict[str, float], {}),
-    parents=(list[_object(run=str, members=dict[str, dict])], []),  # of a blend
+    parents=(_list_of(_object(run=str, members=dict[str, dict])), []),  # of a blend
 )
 _TEST = _object(measure=str, distance=float, p=float, train=float, test=float, differ=bool)
 _PREDICTION = _object(score=float, low=float, high=float)
@@ -28,8 +35,8 @@ _SHIFT = _object(
     estimate=float,
     if_alike=(_PREDICTION | None, None),
     missing_digits=(list[int], []),
-    pixels=list[_TEST],
-    predictions=list[_TEST],
+    pixels=_list_of(_TEST),
+    predictions=_list_of(_TEST),
     classifier=_object(auc=float, low=float, high=float, differ=bool) | None,
 )
 SCORES = _object(
@@ -74,7 +81,7 @@ def read(path: Path, form=ANY, following: str = "`make train NEW=1`") -> dict:
         first = errors.errors()[0]
         received = f"a misfit at {'.'.join(map(str, first['loc'])) or 'the top'!r} ({first['msg']})"
     except OSError as error:
-        received = error
+        received = str(error)
     except ValueError as error:
         received = f"no JSON ({error})"
     raise CompetitionError(f"{path} must be intact and of this version. Received: {received}. Next: {following}.")
