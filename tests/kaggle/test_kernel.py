@@ -159,7 +159,7 @@ def test_a_kernel_trains_best_for_as_long_as_is_said(tmp_path, command):
     done = command("kernel", "--username", "ann", "--minutes", "2", "--kind", "script", "--into", tmp_path / "kernel")
     assert done.returncode == 0, done.stderr
     text = (tmp_path / "kernel" / "kernel.py").read_text()
-    assert '\nRECIPE = "best"\n' in text and "\nMINUTES = 2.0  # " in text and "\nRUN = None  # " in text
+    assert '\nRECIPE = "best"  # ' in text and "\nMINUTES = 2.0  # " in text and "\nRUN = None  # " in text
     assert '"ann/digit-recognizer-best-script"' in (tmp_path / "kernel" / "kernel-metadata.json").read_text()
     done = command("kernel", "--username", "ann", "--minutes", "-2", "--into", tmp_path / "none")
     assert done.stderr == "Error: MINUTES is a positive number. Received: -2. Next: MINUTES=30.\n"
