@@ -1,6 +1,7 @@
 """The plan of the house: rooms over rooms, and imports that only go down."""
 
 import ast
+import re
 import subprocess
 import sys
 from graphlib import CycleError, TopologicalSorter
@@ -119,6 +120,18 @@ def outside(module):
     names = [alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names]
     names += [node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and not node.level]
     return {name.split(".")[0] for name in names}
+
+
+DISTRIBUTIONS = {"sklearn": "scikit-learn", "cv2": "opencv-python-headless", "PIL": "pillow", "IPython": "ipykernel"}
+OPTIONAL = {"dask", "distributed", "jax", "tensorboard", "torch"}  # named to who asks for them
+
+
+def test_what_is_imported_is_declared():
+    text = (ROOT / "requirements.txt").read_text()
+    declared = {re.split(r"[<>=\[]", line)[0].strip().lower() for line in text.splitlines()}
+    packages = {name for module in MODULES for name in outside(module)} - set(sys.stdlib_module_names)
+    names = {DISTRIBUTIONS.get(name, name).lower() for name in packages - OPTIONAL - {"competition"}}
+    assert len(names) > 10 and not names - declared
 
 
 def test_only_the_network_computes_with_keras_and_takes_it_from_device():
