@@ -62,7 +62,7 @@ def _described(layer, bits: int) -> list[dict]:
     """A layer of Keras as the page's script computes it; none where it changes nothing."""
     kind, config, weights = type(layer).__name__, layer.get_config(), layer.get_weights()
     relu = config.get("activation") == "relu"
-    if kind in ("InputLayer", "Dropout"):
+    if kind in ("InputLayer", "Dropout", "Softmax"):  # the page makes probabilities of the last layer's values
         return []
     if kind == "Rescaling":
         return [{"kind": "scale", "factors": [config["scale"]], "offsets": [config["offset"]]}]
