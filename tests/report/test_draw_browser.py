@@ -133,13 +133,14 @@ def test_it_predicts_and_keeps_a_digit_as_predict_labels_it(browser, page, capsy
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", WIDTHS.values(), ids=WIDTHS)
-def test_it_fits_and_can_be_read(browser, page, width, scheme):
+def test_it_fits_and_can_be_read(browser, axe, page, width, scheme):
     """WCAG AA: 4.5:1 for every text, before and after drawing."""
     opened(browser, page, width, scheme)
     for _ in range(2):
         assert browser.execute_script("return document.documentElement.scrollWidth") <= width
         worst = browser.execute_script(CONTRAST)
         assert worst["ratio"] >= 4.5, worst
+        assert axe(browser) == []
         draw(browser, SEVEN)
     pixel = "const d = pad.getContext('2d').getImageData(0, 0, 1, 1).data; return [...d]"
     assert browser.execute_script(pixel) == [255] * 4  # what is sent is dark on light in either scheme

@@ -67,6 +67,22 @@ def test_every_architecture_predicts_in_the_browser_as_in_keras(browser, tmp_pat
     np.testing.assert_allclose(probs, probabilities_of_file(run.path / "model.keras", sample.images[:20]), atol=1e-4)
 
 
+@pytest.mark.slow
+def test_8_bits_are_computed_as_keras_computes_weights_rounded_so(browser, tmp_path, sample):
+    folders, run, _ = untrained_run(tmp_path, width=2)
+    page = make_share(folders, run)
+    model = read_model(run.path / "model.keras")
+    layers = iter([layer for layer in network_of(page.read_text()) if "kernel" in layer])
+    for layer in model.layers:
+        if weights := layer.get_weights():
+            shared_layer = next(layers)
+            integers = np.frombuffer(base64.b64decode(shared_layer["kernel"]), np.int8)
+            kernel = integers.reshape(weights[0].shape) * shared_layer["scales"]
+            layer.set_weights([kernel, weights[1]])
+    images = sample.images[:20]
+    np.testing.assert_allclose(predicted(browser, page, images), model(images), atol=1e-4)
+
+
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory):
     """The page of a trained run, and the run."""
@@ -100,11 +116,12 @@ def test_the_drawing_is_prepared_as_for_make_predict(browser, shared):
 @pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", WIDTHS.values(), ids=WIDTHS)
-def test_it_works_from_a_file_without_any_request(browser, shared, width, scheme):
+def test_it_works_from_a_file_without_any_request(browser, axe, shared, width, scheme):
     opened(browser, shared[0], width, scheme)
     assert browser.find_element("id", "sure").text == "Nothing drawn yet"
+    assert axe(browser) == []
     draw(browser, *drawing(7, "pieces"))
-    assert browser.find_element("id", "digit").text == "7"
+    assert browser.find_element("id", "digit").text == "7" and axe(browser) == []
     assert browser.execute_script("return document.documentElement.scrollWidth") <= width
     browser.find_element("id", "clear").click()
     browser.find_element("css selector", "#examples button:nth-child(4)").click()
