@@ -21,13 +21,13 @@ from competition.ensemble import scoring, shift
 from competition.ensemble.members import Trainer
 from competition.errors import CompetitionError
 from competition.kaggle.download import fetch_missing
+from competition.network.corruptions import KINDS, STRENGTHS, corrupt
 from competition.network.device import choose_setup
 from competition.network.member import Member
 from competition.network.models import build_model
 from competition.network.training import predict_probabilities
 from competition.runs import files
 from competition.runs.folders import Folders
-from competition.studies.corruptions import KINDS, STRENGTHS, corrupt
 
 SMALL = replace(RECIPES["quick"], folds=2, epochs=5, width=0.5, batch_size=64, tta=0)
 FIT = {"sample": 3000, REAL: 12_000}  # rows that the two networks learn from, half each

@@ -4,13 +4,14 @@ Kinds and order are those of Mu and Gilmer (*MNIST-C: a robustness benchmark for
 strength; what albumentations has is taken from there.
 """
 
+import os
 from collections.abc import Callable
 
-import albumentations
 import cv2
 import numpy as np
 
-from competition.network.augmentation import Augmenter  # noqa: F401  sets OpenCV's threads before albumentations works
+os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # or its import asks the network for a newer version
+import albumentations
 
 STRENGTHS = (1, 2, 3)
 
@@ -40,7 +41,7 @@ def _affine(**ranges) -> albumentations.BasicTransform:
 
 
 def _stripe(width: int) -> Callable:
-    """A vertical stripe in the middle is inverted, as is all that lies left of the digit's box."""
+    """A vertical stripe, somewhere in the digit's box, is inverted."""
 
     def stripe(image, draw):
         striped = image.copy()
