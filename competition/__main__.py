@@ -104,11 +104,13 @@ def parser() -> ArgumentParser:
     sub.add_argument("--tensorboard", action="store_true", help="also write TensorBoard logs into the run's folder")
     sub.add_argument("--save-h5", action="store_true", help="also write model.h5, in Keras's legacy format")
     sub.add_argument("--minutes", type=float, help="for all of it: the members that fit (default: all members)")
-    where = sub.add_argument_group("how each process computes (no settings, but of other bytes: a new run)")
+    where = sub.add_argument_group("how each process computes (no settings, but results differ in bits: a new run)")
     where.add_argument("--threads", type=int, help="of one member on a CPU (default: what suits the machine; 0: all)")
     where.add_argument("--precision", choices=("auto", "float32", "mixed_bfloat16", "mixed_float16"), default="auto")
     where.add_argument("--jit-compile", choices=("auto", "on", "off"), default="auto")
-    where.add_argument("--deterministic", action=BooleanOptionalAction, default=True, help="the same bytes again")
+    where.add_argument(
+        "--deterministic", action=BooleanOptionalAction, default=True, help="bit-identical results, every time"
+    )
 
     sub = command(commands.baselines, settings)
     sub.add_argument("--source", choices=("auto", *MNIST), default="auto", help="of MNIST (auto: what is at hand)")
@@ -179,7 +181,7 @@ def parser() -> ArgumentParser:
     command(commands.share, run)
 
     sub = command(commands.record, run)
-    sub.add_argument("--remark", default="", help="what the run taught")
+    sub.add_argument("--remark", default="", help="what the run showed")
     return root
 
 
@@ -206,8 +208,8 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     except OSError as error:
         what = error.filename or "A file"
-        said = f"Error: {what} must be readable and writable. Received: {error.strerror or error}. "
-        print(f"{said}Next: make it so; the same command goes on from what is kept.", file=sys.stderr)
+        refusal = f"Error: {what} must be readable and writable. Received: {error.strerror or error}. "
+        print(f"{refusal}Next: make it so; the same command goes on from what is kept.", file=sys.stderr)
         return 1
     return 0
 
@@ -235,7 +237,7 @@ if __name__ == "__main__":
     if importlib.util.find_spec("fcntl") is None:
         sys.exit("Error: Linux or macOS is needed. Received: Windows. Next: wsl --install, then the same inside WSL.")
     for stream in (sys.stdout, sys.stderr):
-        # Where the locale lacks a character; and a log is to have each line when it is said.
+        # Where the locale lacks a character; and a log gets each line when it is printed.
         stream.reconfigure(errors="backslashreplace", line_buffering=True)
     heed_signals()
     sys.exit(main())

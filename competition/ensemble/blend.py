@@ -21,7 +21,7 @@ class Blend:
 
     Attributes:
         config: that of a run whose members they all are.
-        manifest: the first run's, with all that provenance asks of each.
+        manifest: the first run's, with all that provenance needs of each.
         predictions: their mean.
         results: of all their members, as `run/member`.
     """
@@ -33,9 +33,9 @@ class Blend:
 
 
 def blend(parents: list[Run], dataset: Dataset) -> Blend:
-    """Average finished runs, each as much as the others, from what their members said.
+    """Average finished runs, each as much as the others, from the predictions of their members.
 
-    Out of fold, a row counts where every run was asked about it: elsewhere the average would be of other runs than
+    Out of fold, a row counts where every run predicts it: elsewhere the average would be of other runs than
     the one that is submitted.
 
     Args:
@@ -64,7 +64,7 @@ def blend(parents: list[Run], dataset: Dataset) -> Blend:
         row_ratio=float(np.mean([part.row_ratio for part in parts])),
     )
     if not len(scoring.rows_predicted(predictions.out_of_fold[0])):
-        raise _refusal("runs that were asked about other rows each", "runs that were trained with folds")
+        raise _refusal("runs without a validation row in common", "runs that were trained with folds")
     together = zip(parents, results, strict=True)
     named = {f"{parent.name}/{name}": result for parent, members in together for name, result in members.items()}
     return Blend(config, _manifest(parents), predictions, named)
@@ -102,9 +102,9 @@ def _members(run: Run, dataset: Dataset) -> dict[str, MemberResult]:
 
 
 def _manifest(parents: list[Run]) -> dict:
-    """The first parent's, with all that provenance asks of each."""
+    """The first parent's, with all that provenance needs of each."""
     first = parents[0].manifest
-    told = [
+    records = [
         {
             "run": parent.name,
             "sha256": parent.read_json("done.json")["sha256"],
@@ -123,7 +123,7 @@ def _manifest(parents: list[Run]) -> dict:
         **{key: first[key] for key in ("commit", "hardware", "versions") if key in first},
         "identity": {**first["identity"], "settings": {"recipe": "blend"}},
         "source": sources.pop() if len(sources) == 1 else "other",
-        "parents": told,
+        "parents": records,
     }
 
 

@@ -43,9 +43,9 @@ class Budget:
 
 
 def next_members(left: float, took: float | None, processes: int, missing: int) -> int:
-    """How many of a run's missing members to train now, before this is asked again.
+    """How many of a run's missing members to train now, before the next call.
 
-    Those that train side by side end at about the same time, so they are taken in waves, in the order of the plan:
+    Those that train in parallel end at about the same time, so they are taken in waves, in the order of the plan:
     the round of a repeat is finished before the next one begins, or in the same wave. Nothing ends a member that has
     begun, so a wave begins only when there is time for all of it. Where time is ample, all members are one wave, and
     no process waits for the slowest of others.
@@ -53,7 +53,7 @@ def next_members(left: float, took: float | None, processes: int, missing: int) 
     Args:
         left: seconds.
         took: seconds that one of them will take, by what the last ones took; None: none was trained, and one must be.
-        processes: that train side by side.
+        processes: that train in parallel.
         missing: how many are to be trained.
     """
     if took is None:

@@ -57,7 +57,7 @@ class Cluster:
         self.refused: set[str] = set()
         self.start = f"python -m dask worker {address} --nthreads 1, in the project's folder on its machine"
         for logger in ("distributed", "distributed.client", "distributed.core", "tornado.application"):
-            logging.getLogger(logger).setLevel(logging.CRITICAL)  # what matters is said here in a line
+            logging.getLogger(logger).setLevel(logging.CRITICAL)  # what matters is printed here in a line
         self.client = self._connected()
         self.jobs = max(1, len(self.client.nthreads()))
 
@@ -103,7 +103,7 @@ class Cluster:
             ) from None
 
     def _each(self, seat: "_Seat", members: list) -> Iterator:
-        waiting, said = members[::-1], False
+        waiting, announced = members[::-1], False
         running: dict[Any, tuple[str, Any]] = {}  # future → its worker, its member
         deaths: Counter[str] = Counter()
         fit: set[str] = set()  # workers that may have the data
@@ -142,8 +142,8 @@ class Cluster:
                     f"The cluster must have a worker that fits. Received: {len(present)}, all refused (see above). "
                     f"Next: {self.start}."
                 )
-            if not running and not fit and not said:
-                said = True
+            if not running and not fit and not announced:
+                announced = True
                 tqdm.write(f"Waiting for a worker. Next: {self.start}.")
             yield from self._results(running, seconds=0 if fit else 1)
 
@@ -232,14 +232,14 @@ class _Seat:
         self.work.check()
 
     def train(self, packed: bytes):
-        """One member; its epochs are told by the scheduler's event stream."""
+        """One member; its epochs come by the scheduler's event stream."""
         worker, member = get_worker(), pickle.loads(packed)
         key = worker.get_current_task()
 
         def tell(name: str, logs: dict) -> None:
             task = worker.state.tasks.get(key)
             if task is None or task.state == "cancelled":
-                raise CompetitionError(f"{name} is not wanted any more.")  # by a run that was stopped; nobody hears it
+                raise CompetitionError(f"{name} is not wanted any more.")  # by a run that was stopped; nobody reads it
             worker.log_event(self.topic, (name, {key: float(value) for key, value in logs.items()}))
 
         with ALONE:

@@ -1,4 +1,4 @@
-"""How a machine is divided among members: processes side by side, and threads of each."""
+"""How a machine is divided among members: processes in parallel, and threads of each."""
 
 import math
 from contextlib import suppress
@@ -14,7 +14,7 @@ THREADS = 16  # of one member at most: more would have too little to do in each 
 def divide(cores: int, members: int, memory: int, gpus: int, threads: int | None = None) -> tuple[int, int]:
     """Choose the processes and threads that end a run soonest.
 
-    Members side by side on a thread each use cores better than one member on several, whose small layers leave
+    Members in parallel on a thread each use cores better than one member on several, whose small layers leave
     some of them idle. But where members are too few for the cores, or the memory for the members, the cores that
     are left become threads; and a last wave of a few members takes as long as a full one.
 

@@ -57,14 +57,14 @@ class Processes:
     def allocate(self, setup: Setup, members: int) -> Setup:
         """Choose the processes, and the threads where the setup leaves them open: see `divide`.
 
-        `jobs` that were asked for change no threads: with any number of processes a run has the same bytes.
+        `jobs` that the user chose change no threads: with any number of processes results are bit-identical.
         """
         cores, room, found = cpu_count(), memory(), len(gpus())
         usable = found if BACKEND == "tensorflow" else min(1, found)
         chosen, threads = divide(cores, members, room, usable, setup.threads)
         why = ["as asked"] if self.jobs else ["one a GPU"] if usable else []
         self.jobs = self.jobs or chosen
-        self.chosen = f"{self.jobs} at once on {threads or 'all'} thread{'s' * (threads != 1)} each"
+        self.chosen = f"{self.jobs} at once on {threads or 'all'} {'thread' if threads == 1 else 'threads'} each"
         self.chosen += f" ({', '.join([*why, f'{cores} cores', f'memory for {room // PROCESS} members'])})"
         return replace(setup, threads=threads)
 

@@ -35,7 +35,7 @@ class Progress:
             desc=f"member {min(done + 1, members)} of {members}",
             leave=False,
         )
-        self.said, self.closed = self.started, threading.Event()
+        self.printed, self.closed = self.started, threading.Event()
         if self.bar.disable:  # no terminal
             threading.Thread(target=self._remind, daemon=True).start()
 
@@ -58,7 +58,7 @@ class Progress:
 
     def say(self, line: str) -> None:
         """Print a line above the live one."""
-        self.said = time.monotonic()
+        self.printed = time.monotonic()
         self.bar.write(line, file=sys.stdout)
 
     def close(self) -> None:
@@ -67,8 +67,8 @@ class Progress:
         self.bar.close()
 
     def _remind(self) -> None:
-        while not self.closed.wait(self.said + QUIET - time.monotonic()):
-            if time.monotonic() >= self.said + QUIET:
+        while not self.closed.wait(self.printed + QUIET - time.monotonic()):
+            if time.monotonic() >= self.printed + QUIET:
                 with suppress(OSError):  # nobody reads on, or the disk is full: the run itself notices
                     self.say(f"still training: {self._epochs()} of {self.members * self.epochs} epochs{self._left()}")
 

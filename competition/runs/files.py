@@ -170,7 +170,7 @@ def read_arrays(path: Path, largest: int) -> dict[str, np.ndarray]:
 
 
 def check_room(folder: Path, needed: int) -> None:
-    """Raise CompetitionError where so many bytes do not fit into a folder: better said before they come."""
+    """Raise CompetitionError where so many bytes do not fit into a folder: better before they come."""
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise CompetitionError(

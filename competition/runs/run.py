@@ -85,12 +85,12 @@ class Run:
 
     @property
     def manifest(self) -> dict:
-        """What the run was made from and on; empty if it was killed before saying so."""
+        """What the run was made from and on; empty if it was killed before that was written."""
         return self.read_json("manifest.json", schema.MANIFEST) if (self.path / "manifest.json").exists() else {}
 
     @property
     def scores(self) -> dict:
-        """What the run is worth, see `answer.score`."""
+        """What the run is worth, see `averaging.score`."""
         return self.read_json("scores.json", schema.SCORES)
 
     def member_facts(self) -> dict[str, dict]:
@@ -128,7 +128,7 @@ class Run:
     def probabilities(self, train_rows: int | None = None, test_rows: int | None = None) -> tuple:
         """What probabilities.npz holds: float32 arrays (2, train_rows, 10) and (2, test_rows, 10).
 
-        Rows of the first that no member was asked about are NaN.
+        Rows of the first that no member validated are NaN.
 
         Raises:
             CompetitionError: it is missing or damaged, or of other data.
