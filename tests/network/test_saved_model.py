@@ -42,8 +42,10 @@ def network(*first):
     return keras.Sequential([keras.Input((28, 28, 1)), *first, layers.Flatten(), hidden, layers.Dense(10)])
 
 
-@pytest.mark.parametrize("suffix", (".keras", ".h5"))
-@pytest.mark.parametrize("name", settings.ARCHITECTURES)
+@pytest.mark.parametrize(
+    ("name", "suffix"),
+    [*((name, ".keras") for name in settings.ARCHITECTURES), ("pooled", ".h5"), ("normalized", ".h5")],
+)
 def test_each_architecture_comes_back_with_every_setting(tmp_path, few, name, suffix):
     model = build_model(Config(architecture=name, width=0.25, dropout=0.5))
     read = read_model(write_model(model, tmp_path / f"model{suffix}"))

@@ -80,8 +80,13 @@ def test_settings_of_older_versions_are_read_where_they_mean_what_is_there(folde
     """A setting's older name; and one that is gone, at the value that all runs have now."""
     run = start(folders, epochs=7)
     older = {name: value for name, value in run.read_json("config.json").items() if name != "tta"}
-    run.write_json("config.json", older | {"test_views": 0.25, "teachers": 0})
+    run.write_json(
+        "config.json", older | {"test_views": 0.25, "teachers": 0, "elastic": 0.0, "grid": 0.0, "unmoved": 0.0}
+    )
     assert run.config == Config(epochs=7, tta=0.25)
+    run.write_json("config.json", older | {"grid": 1.0})
+    with pytest.raises(CompetitionError, match=r"must hold this version's settings\. Received: .*grid"):
+        print(run.config)
     run.write_json("config.json", older | {"teachers": 1})
     with pytest.raises(CompetitionError, match=r"must hold this version's settings\. Received: .*teachers"):
         print(run.config)
