@@ -42,7 +42,7 @@ kernel: takes = RECIPE= RUN= KIND= GPU= MINUTES= PUSH=1 FOLLOW=1 UNPACK=  ## tra
 notebook: takes = RUN=  ## execute the walk-through of a run, into the run's folder
 report: takes = RUN= COMPARE=run-a,run-b  ## make report.html of the newest run, or compare two
 predict: takes = RUN= MODEL=  ## label a CSV or pictures of digits by a run: IMAGES=my.png
-export: takes = RUN= FORMAT=  ## a run's best network for other programs: FORMAT=onnx, litert, saved, keras or h5
+export: takes = RUN= FORMAT=  ## a run's best network as onnx, litert, saved, keras or h5
 draw: takes = RUN= PORT=  ## draw digits in the browser, beside what a run predicts
 share: takes = RUN=  ## one file that predicts what is drawn: to mail, or for a phone
 record: takes = RUN= REMARK=  ## copy a run's row into submissions/record.csv
