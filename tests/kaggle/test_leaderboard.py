@@ -8,6 +8,7 @@ import signal
 import pytest
 
 from competition.kaggle import cli, leaderboard
+from competition.runs import history
 from tests.kaggle import world as kaggle_world
 from tests.kaggle.world import World
 
@@ -28,6 +29,14 @@ def test_a_run_is_sent_once_and_its_score_kept(world: World):
     assert "0.99700, inside the predicted 0.99680 (0.99580 – 0.99760)" in printed
     world.fails("A file is sent once", "submit")
     assert len(world.server.uploads) == 1
+
+
+def test_a_run_without_a_predicted_score_is_sent_by_force_alone(world: World):
+    run = world.add_run()
+    history.add(world.folders, history.find(world.folders, run) | {"status": history.UNLIKE})
+    world.fails("A submission has a predicted score", "submit")
+    assert not world.server.uploads
+    assert world.run("submit", "--force")[0] == 0 and len(world.server.uploads) == 1
 
 
 def test_an_upload_rejected_with_exit_code_0_is_a_failure(world: World):

@@ -201,6 +201,14 @@ def test_a_row_that_was_sent_stays_when_its_run_goes_on(folders):
     assert new["run"] == run.name and new["submission"] == new["leaderboard"] == "" and new["sha256"] != old["sha256"]
 
 
+def test_a_run_without_a_prediction_is_listed_as_such(folders):
+    run = start(folders)
+    finish(folders, run)
+    row = history.row_of(run, SCORES | {"leaderboard": None})
+    assert (row["predicted"], row["predicted_low"], row["predicted_high"]) == ("", "", "")
+    assert row["status"] == history.UNLIKE and history.row_of(run, SCORES)["status"] == ""
+
+
 def test_recording_copies_the_row_with_a_remark(folders):
     run = start(folders)
     finish(folders, run)
