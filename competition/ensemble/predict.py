@@ -4,13 +4,15 @@ import csv
 import sys
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from competition.data import shift as pixels
 from competition.data.dataset import load_dataset_of
 from competition.data.digits import read_unlabelled
-from competition.data.pictures import read_picture
+from competition.data.pictures import pictures_in, read_picture
+from competition.data.preparation import Picture
 from competition.ensemble.export import load_model, probabilities_of_file
 from competition.ensemble.folds import member_settings, members_of, submitted_members
 from competition.ensemble.neighbours import RARE, Neighbours
@@ -24,67 +26,122 @@ from competition.runs.folders import Folders
 from competition.runs.run import Run, find_run
 
 TABLES = (".csv", ".gz", ".bz2", ".xz", ".zip")  # what else is given is taken for a picture
-TOGETHER = 60  # pictures that go through all members at once, in all their views
+BATCH = 60  # images that go through all members at once, in all their TTA transforms
+
+
+class Inputs(NamedTuple):
+    """The digits of the files to label.
+
+    Attributes:
+        names: where each digit is from: a file, with the number of its row or digit where it holds several.
+        images: uint8 array (n, 28, 28, 1).
+        several: of each, whether its picture shows several digits.
+        given: of each table with labels its path, its rows of these digits, and the labels.
+        refused: an error for each file that cannot be used.
+    """
+
+    names: list[str]
+    images: np.ndarray
+    several: list[bool]
+    given: list[tuple[Path, slice, np.ndarray]]
+    refused: list[CompetitionError]
 
 
 def print_predictions(folders: Folders, name: str | None, paths: list[Path], model: Path | None = None) -> None:
     """Print a CSV line for each digit: where from, label, its probability, all ten, and a remark.
 
-    The remark is `unlike training` when no training digit is as near as nearly all test digits have one, and
-    `unsure` when the label is less probable than nearly all out-of-fold labels were.
+    The remark is `several digits` where a picture shows a number, `unlike training` when no training digit is as near
+    as nearly all test digits have one, and `unsure` when the label is less probable than nearly all out-of-fold labels
+    were.
 
     Args:
         name: of the run; None takes the newest complete one.
-        paths: PNG or JPEG pictures of single digits, or files in test.csv's format, see `read_unlabelled`.
-        model: a .keras or .h5 file in place of a run; it makes no remarks.
+        paths: pictures of digits, folders of such pictures, or files in test.csv's format, see `read_unlabelled`.
+        model: a .keras or .h5 file in place of a run; its only remark is `several digits`.
 
     Raises:
-        CompetitionError: a file cannot be used; nothing is printed then.
+        CompetitionError: a file cannot be used; of several files the others are printed all the same.
     """
-    names, images, given = [], [], []
+    inputs = read_inputs(paths)
+    if len(paths) > 1 or len(inputs.names):
+        for error in inputs.refused:
+            print(error, file=sys.stderr)
+    elif inputs.refused:
+        raise inputs.refused[0]
+    if len(inputs.names):
+        _print_labels(inputs, folders, name, model)
+    if inputs.refused:
+        raise CompetitionError(
+            "Every file must be a CSV file or show a digit. "
+            f"Received: {len(inputs.refused)} unusable, each named above. Next: the same command without."
+        )
+
+
+def read_inputs(paths: list[Path]) -> Inputs:
+    """Read pictures, folders of pictures and tables; a file that cannot be used is left out, and its error kept."""
+    inputs = Inputs([], np.zeros((0, 28, 28, 1), np.uint8), [], [], [])
+    images = [inputs.images]
     for path in paths:
-        if path.suffix.lower() in TABLES:
-            table, labels = read_unlabelled(path)
+        try:
+            files = pictures_in(path) if path.is_dir() else [path]
+        except CompetitionError as error:
+            inputs.refused.append(error)
+            continue
+        for file in files:
+            table, labels = file.suffix.lower() in TABLES, None
+            try:
+                if table:
+                    digits, labels = read_unlabelled(file)
+                    found = Picture(digits, several=False)
+                else:
+                    found = read_picture(file)
+            except CompetitionError as error:
+                inputs.refused.append(error)
+                continue
+            start, count = len(inputs.names), len(found.digits)
             if labels is not None:
-                given.append((path, slice(len(names), len(names) + len(table)), labels))
-            names += [f"{path}:{row}" for row in range(1, len(table) + 1)]
-            images.append(table)
-        else:
-            names.append(str(path))
-            images.append(read_picture(path)[None])
-    images = np.concatenate(images)
+                inputs.given.append((file, slice(start, start + count), labels))
+            numbered = table or count > 1
+            inputs.names.extend(f"{file}:{i}" if numbered else str(file) for i in range(1, count + 1))
+            inputs.several.extend([found.several] * count)
+            images.append(found.digits)
+    return inputs._replace(images=np.concatenate(images))
+
+
+def remarks(unlike: bool, unsure: bool, several: bool = False) -> list[str]:
+    """The remarks beside a label, see `print_predictions`."""
+    found = {"several digits": several, "unlike training": unlike, "unsure": unsure}
+    return [remark for remark, holds in found.items() if holds]
+
+
+def _print_labels(inputs: Inputs, folders: Folders, name: str | None, model: Path | None) -> None:
     if model:
-        probabilities = probabilities_of_file(model, images)
-        unlike = unsure = np.zeros(len(images), bool)
+        probabilities = probabilities_of_file(model, inputs.images)
+        unlike = unsure = np.zeros(len(inputs.images), bool)
     else:
         run = find_run(folders, name)
-        probabilities = probabilities_of(run, images)
-        unlike = unlike_training(folders, run, images)
+        probabilities = probabilities_of(run, inputs.images)
+        unlike = unlike_training(folders, run, inputs.images)
         unsure = probabilities.max(axis=1) < doubt_limit(run)
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(["picture", "label", "probability", *(f"p{digit}" for digit in range(10)), "remark"])
-    for i, name in enumerate(names):
+    for i, source in enumerate(inputs.names):
         label = probabilities[i].argmax()
         numbers = [f"{p:.4f}" for p in (probabilities[i, label], *probabilities[i])]
-        writer.writerow([name, label, *numbers, "; ".join(remarks(unlike[i], unsure[i]))])
-    for path, rows, labels in given:
+        writer.writerow([source, label, *numbers, "; ".join(remarks(unlike[i], unsure[i], inputs.several[i]))])
+    for path, rows, labels in inputs.given:
         right = int((probabilities[rows].argmax(axis=1) == labels).sum())
         print(f"{path}: {right:,} of {len(labels):,} predictions agree with its labels.", file=sys.stderr)
-    if not model and (differences := differences_of(folders, run, images, probabilities)):
+    if not model and (differences := differences_of(folders, run, inputs.images, probabilities)):
         print(
-            f"As a whole these {len(images)} digits are not like those that the run learned from: its scores don't "
-            f"hold for them: {differences}.",
+            f"As a whole these {len(inputs.images)} digits are not like those that the run learned from: its scores "
+            f"don't hold for them: {differences}.",
             file=sys.stderr,
         )
 
 
-def remarks(unlike: bool, unsure: bool) -> list[str]:
-    """What is said beside a label, see `print_predictions`."""
-    return [remark for remark, said in (("unlike training", unlike), ("unsure", unsure)) if said]
-
-
 class Ensemble:
-    """The members of a run, or of a blend's parents, rebuilt once to be asked often.
+    """The members of a run, or of a blend's parents, rebuilt once to predict often.
 
     Attributes:
         members: their names, of a blend's with their runs'.
@@ -94,12 +151,12 @@ class Ensemble:
     """
 
     def __init__(self, run: Run):
-        asked = _asked(run)
-        self._parts = [_side_by_side(one, names) for one, names in asked]
-        self.members = [name if one is run else f"{one.name}/{name}" for one, names in asked for name in names]
+        parts = _members_by_run(run)
+        self._parts = [_stacked(part, names) for part, names in parts]
+        self.members = [name if part is run else f"{part.name}/{name}" for part, names in parts for name in names]
 
-    def ask(self, images) -> tuple[np.ndarray, np.ndarray]:
-        """What the whole ensemble says, and each of its members.
+    def predict(self, images) -> tuple[np.ndarray, np.ndarray]:
+        """The probabilities of the whole ensemble, and of each of its members.
 
         Args:
             images: uint8 array (n, 28, 28, 1), 0 is paper.
@@ -108,33 +165,35 @@ class Ensemble:
             float32 arrays (n, 10), for the images of test.csv what the run's probabilities.npz holds, and
             (members, n, 10).
         """
-        said = [_ask(network, views, images) for network, views in self._parts]
-        whole = np.mean([part.mean(axis=0, dtype=float) for part in said], axis=0)
-        return whole.astype(np.float32), np.concatenate(said)
+        member_probs = [_predict(networks, transforms, images) for networks, transforms in self._parts]
+        whole = np.mean([probs.mean(axis=0, dtype=float) for probs in member_probs], axis=0)
+        return whole.astype(np.float32), np.concatenate(member_probs)
 
 
 def probabilities_of(run: Run, images) -> np.ndarray:
-    """What the whole ensemble says, see `Ensemble.ask`: float32 array (n, 10)."""
-    return Ensemble(run).ask(images)[0]
+    """The probabilities of the whole ensemble, see `Ensemble.predict`: float32 array (n, 10)."""
+    return Ensemble(run).predict(images)[0]
 
 
-def _asked(run: Run) -> list[tuple[Run, list[str]]]:
-    """The run, or a blend's parents, and which of their members: of parents those of then, as they may have gone on."""
-    parents = [(type(run)(run.path.parent / Path(told["run"]).name), told) for told in run.manifest.get("parents", [])]
-    asked = []
-    for parent, record in parents:
+def _members_by_run(run: Run) -> list[tuple[Run, list[str]]]:
+    """The run, or a blend's parents, and its members: of parents those of then, as they may have gone on since."""
+    records = run.manifest.get("parents", [])
+    if not records:
+        return [(run, submitted_members(run.config, members_of(run)))]
+    parts = []
+    for record in records:
+        parent = type(run)(run.path.parent / Path(record["run"]).name)
         names = [name for name in member_settings(parent.config) if name in record["members"]]
-        asked.append((parent, submitted_members(parent.config, names)))
-    for one, names in asked:
         if not names:
             raise CompetitionError(
-                f"{run.path}/manifest.json must name members of {one.name}. Received: none. Next: `make blend`."
+                f"{run.path}/manifest.json must name members of {parent.name}. Received: none. Next: `make blend`."
             )
-    return asked or [(run, submitted_members(run.config, members_of(run)))]
+        parts.append((parent, submitted_members(parent.config, names)))
+    return parts
 
 
-def _side_by_side(run: Run, names: list[str]) -> tuple[StackedNetworks, list]:
-    """Those members of one run, as one network, and the views that they are asked about."""
+def _stacked(run: Run, names: list[str]) -> tuple[StackedNetworks, list]:
+    """Those members of one run, as one network, and its TTA transforms."""
     prepare_for(run)
     return StackedNetworks([load_model(run, name) for name in names]), tta_transforms(run.config) or [np.asarray]
 
@@ -153,14 +212,14 @@ def prepare_for(run: Run) -> None:
     prepare(choose_setup(precision), seed=0)
 
 
-def _ask(network: StackedNetworks, views: list, images) -> np.ndarray:
-    """Float32 array (members, n, 10): the mean over the views, all of which go through the network at once."""
-    said = []
-    for start in range(0, len(images), TOGETHER):
-        few = images[start : start + TOGETHER]
-        seen = network.predict_on_batch(np.concatenate([view(few) for view in views]))
-        said.append(seen.reshape(len(views), len(few), *seen.shape[1:]).mean(axis=0))
-    return np.concatenate(said).swapaxes(0, 1)
+def _predict(networks: StackedNetworks, transforms: list, images) -> np.ndarray:
+    """Float32 array (members, n, 10): the mean over the transforms, all of which go through the networks at once."""
+    batches = []
+    for start in range(0, len(images), BATCH):
+        batch = images[start : start + BATCH]
+        probs = networks.predict_on_batch(np.concatenate([transform(batch) for transform in transforms]))
+        batches.append(probs.reshape(len(transforms), len(batch), *probs.shape[1:]).mean(axis=0))
+    return np.concatenate(batches).swapaxes(0, 1)
 
 
 def unlike_training(folders: Folders, run: Run, images) -> np.ndarray:
@@ -170,7 +229,7 @@ def unlike_training(folders: Folders, run: Run, images) -> np.ndarray:
         images: uint8 array (n, 28, 28, 1).
 
     Returns:
-        bool array (n,); all False, which is said, where the run's data is not at hand.
+        bool array (n,); all False, with a line on stderr, where the run's data is not at hand.
     """
     try:
         known = Neighbours(load_dataset_of(folders, run.manifest))
@@ -178,6 +237,12 @@ def unlike_training(folders: Folders, run: Run, images) -> np.ndarray:
         print(f"Whether pictures are like the training digits is not known: {error}", file=sys.stderr)
         return np.zeros(len(images), bool)
     return known.distances(images) > known.limit
+
+
+def doubt_limit(run: Run) -> float:
+    """The probability that all but RARE of the out-of-fold labels exceeded."""
+    out_of_fold = run.probabilities()[0][run.config.submitted]
+    return float(np.quantile(out_of_fold[rows_predicted(out_of_fold)].max(axis=1), RARE))
 
 
 def differences_of(folders: Folders, run: Run, images, probabilities) -> str:
@@ -192,9 +257,3 @@ def differences_of(folders: Folders, run: Run, images, probabilities) -> str:
     if not (run.scores.get("shift") or {}).get("alarm"):
         tests += compare_predictions(run.probabilities()[1][run.config.submitted], probabilities)
     return pixels.in_words(tests)
-
-
-def doubt_limit(run: Run) -> float:
-    """The probability that all but RARE of the out-of-fold labels exceeded."""
-    out_of_fold = run.probabilities()[0][run.config.submitted]
-    return float(np.quantile(out_of_fold[rows_predicted(out_of_fold)].max(axis=1), RARE))

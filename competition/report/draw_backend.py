@@ -86,14 +86,14 @@ class Predictor:
             self._neighbours, self.examples = Neighbours(dataset), examples(run, dataset.test)
         except CompetitionError as error:
             self.missing = str(error)
-        self._ensemble.ask(np.zeros((1, 28, 28, 1), np.uint8))  # the first call traces the graph, a second or two
+        self._ensemble.predict(np.zeros((1, 28, 28, 1), np.uint8))  # the first call traces the graph, a second or two
 
     def predict(self, image) -> dict:
         """What the page shows of an image, uint8 array (28, 28, 1), 0 is paper."""
         from competition.ensemble.predict import remarks
 
         started = time.perf_counter()
-        probs, member_probs = (part[..., 0, :] for part in self._ensemble.ask(image[None]))
+        probs, member_probs = (part[..., 0, :] for part in self._ensemble.predict(image[None]))
         distances, rows = self._neighbours.nearest(image, NEAREST) if self._neighbours else ([0.0], [])
         unlike = bool(self._neighbours) and distances[0] > self._neighbours.limit
         train = self._neighbours and self._neighbours.train

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import cv2
 import keras
@@ -59,26 +60,26 @@ def labelled(folders, run, *paths, capsys):
     return list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
 
 
-def test_a_loaded_run_says_what_it_said_when_trained(trained):
+def test_a_loaded_run_predicts_as_when_it_was_trained(trained):
     folders, run = trained
     images = load_dataset_of(folders, run.manifest).test.images
     stored = run.read_arrays("probabilities.npz")["test"][1]
     np.testing.assert_allclose(probabilities_of(run, images), stored, atol=1e-6)
 
 
-def test_each_member_says_what_it_said_when_trained_however_many_are_asked_at_once(trained, monkeypatch):
+def test_each_member_predicts_as_when_it_was_trained_whatever_the_batch(trained, monkeypatch):
     folders, run = trained
     images = load_dataset_of(folders, run.manifest).test.images
-    monkeypatch.setattr(predict, "TOGETHER", 29)  # 60 rows: the last two are a batch of their own
+    monkeypatch.setattr(predict, "BATCH", 29)  # 60 rows: the last two are a batch of their own
     ensemble = predict.Ensemble(run)
-    whole, members = ensemble.ask(images)
+    whole, members = ensemble.predict(images)
     assert ensemble.members == ["repeat1-fold1", "repeat2-fold1"]
-    for name, said in zip(ensemble.members, members, strict=True):
-        np.testing.assert_allclose(said, run.load_member(name).test_probs[1], atol=1e-6)
+    for name, probs in zip(ensemble.members, members, strict=True):
+        np.testing.assert_allclose(probs, run.load_member(name).test_probs[1], atol=1e-6)
     np.testing.assert_allclose(members.mean(axis=0), whole, atol=1e-6)
 
 
-def test_a_table_and_a_picture_are_labelled_with_probabilities_and_what_is_unsure_is_told(trained, tmp_path, capsys):
+def test_a_table_and_a_picture_are_labelled_with_probabilities_and_remarks(trained, tmp_path, capsys):
     """Out-of-fold labels, here as sure as half of the test labels are, and surer: all but one in a hundred."""
     folders, run = trained
     copy = Run(shutil.copytree(run.path, tmp_path / run.name))
@@ -117,7 +118,7 @@ def test_labels_in_a_table_are_ignored_and_counted(trained, tmp_path, capsys):
     assert f"mine.csv: {right} of 240 predictions agree with its labels." in said.err and 0 < right < 240
 
 
-def test_what_is_unlike_any_training_digit_is_said(trained, sample):
+def test_what_is_unlike_any_training_digit_is_remarked(trained, sample):
     """Of a thousand other digits about one in a hundred; most of them when they lie far from the middle, and noise."""
     folders, run = trained
     others = sample.images[240:1240]
@@ -134,19 +135,27 @@ def test_without_its_data_a_run_still_predicts(trained, tmp_path, capsys):
     assert "is not known" in capsys.readouterr().err
 
 
-def test_a_bad_picture_is_refused_before_anything_is_printed(trained, tmp_path, capsys):
-    folders = trained[0]
-    (tmp_path / "blank.png").write_bytes(cv2.imencode(".png", np.full((40, 40), 255, np.uint8))[1])
-    arguments = [
-        "--submissions",
-        str(folders.submissions),
-        str(folders.input / "test.csv"),
-        str(tmp_path / "blank.png"),
-    ]
+def test_a_bad_picture_costs_its_own_line_and_the_others_are_labelled(trained, tmp_path, capsys):
+    folders, _ = trained
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    cv2.imwrite(str(photos / "blank.png"), np.full((40, 40), 255, np.uint8))
+    cv2.imwrite(str(photos / "seven.png"), stroked(SEVEN))
+    two = np.concatenate([stroked(ONE), stroked(SEVEN)], axis=1)
+    cv2.imwrite(str(photos / "two.png"), two)
+    arguments = ["predict", "--input", str(folders.input), "--submissions", str(folders.submissions)]
     capsys.readouterr()
-    assert __main__.main(["predict", *arguments]) == 1
+    assert __main__.main([*arguments, str(photos), str(tmp_path / "none.jpg")]) == 1
     output = capsys.readouterr()
-    assert output.out == "" and "must show a digit" in output.err
+    rows = list(csv.DictReader(io.StringIO(output.out)))
+    assert [Path(row["picture"]).name for row in rows] == ["seven.png", "two.png:1", "two.png:2"]
+    assert ["several digits" in row["remark"] for row in rows] == [False, True, True]
+    lines = output.err.strip().splitlines()
+    assert len(lines) == 3 and "blank.png: a picture must show a digit" in lines[0] and "none.jpg" in lines[1]
+    assert "2 unusable" in lines[2]
+    assert __main__.main([*arguments, str(photos / "blank.png")]) == 1
+    output = capsys.readouterr()
+    assert output.out == "" and output.err.startswith("Error: ") and output.err.count("\n") == 1
 
 
 def test_a_member_of_another_version_is_refused(trained):
@@ -239,7 +248,7 @@ def test_the_printed_line_uses_what_is_exported(trained, tmp_path, few, name):
 
 
 @pytest.mark.slow
-def test_a_blend_says_the_mean_of_what_its_parents_say(trained):
+def test_a_blend_predicts_the_mean_of_its_parents(trained):
     folders, run = trained
     images = load_dataset_of(folders, run.manifest).test.images[:5]
     blend = type(run)(folders.submissions / "blend")

@@ -120,7 +120,7 @@ def test_a_drawing_gets_the_prediction_of_its_file(page, tmp_path, capsys, drawi
     member_probs = [member["probs"] for member in answer["members"]]
     np.testing.assert_allclose(np.mean(member_probs, axis=0), answer["probs"], atol=2e-4)
     assert answer["agreement"] == agreement(np.argmax(member_probs, axis=1))
-    assert (pixels_of(answer["image"]) == read_picture(path)[..., 0]).all()
+    assert (pixels_of(answer["image"]) == read_picture(path).digits[0, ..., 0]).all()
 
 
 def test_the_nearest_digits_are_those_of_their_rows(page, sample):
