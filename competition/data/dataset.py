@@ -1,18 +1,23 @@
 """Where the digits lie: CSVs in input/, Kaggle's zip there, the embedded sample, or MNIST."""
 
+import os
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from competition.config import MNIST
-from competition.data import mnist
 from competition.data.constants import COMPETITION, PAGE, REAL, RULES, TEST, TRAIN
 from competition.data.digits import Digits, content_hash, read_digits
 from competition.data.inputs import KAGGLES_ZIP, MNIST_FILES, describe_files, find_csv, find_files
-from competition.errors import CompetitionError
+from competition.errors import CompetitionError, one_line
+from competition.runs import files
 from competition.runs.folders import SAMPLE, Folders
 
+LARGEST_NPZ = 256 << 20  # bytes of MNIST's arrays, unpacked; they take 55 million
+MNIST_WANTED = "--mnist-npz FILE, or a network where Keras can download it"
 SAMPLE_FILES = SAMPLE / f"{TRAIN}.gz", SAMPLE / f"{TEST}.gz"
 BANNER = f"""\
 ================================================================================
@@ -140,7 +145,7 @@ def known_labels(folders: Folders) -> np.ndarray:
 
 def mnist_at_hand(folders: Folders) -> str | None:
     """Which of MNIST's sources can be had without a download; None if neither."""
-    if mnist.find_npz(folders.mnist_npz):
+    if _find_npz(folders.mnist_npz):
         return "mnist-keras"
     return "mnist-csv" if all(find_csv(folders.input, name) for name in MNIST_FILES) else None
 
@@ -166,7 +171,57 @@ def _read_mnist(folders: Folders, source: str) -> Dataset:
         read = [read_digits(path, labelled=True, cache=folders.cache, header=False) for path in paths]
         (images, labels), (test, test_labels) = [(digits.images, digits.labels) for digits in read]
     else:
-        path = mnist.find_npz(folders.mnist_npz) or mnist.download_npz()
-        (images, labels), (test, test_labels) = mnist.read_npz(path)
+        path = _find_npz(folders.mnist_npz) or _download_npz()
+        (images, labels), (test, test_labels) = _read_npz(path)
     train = Digits(images, labels, source, content_hash(images, labels))
     return Dataset(train, Digits(test, None, source, content_hash(test, None)), test_labels)
+
+
+def _find_npz(given: Path | None) -> Path | None:
+    """The given file, or the one in Keras's cache; None where there is none."""
+    kept = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras") / "datasets" / "mnist.npz"
+    return given or (kept if kept.is_file() else None)
+
+
+def _download_npz() -> Path:
+    """Let Keras download the file into its cache, checked by its hash.
+
+    Raises:
+        CompetitionError: it cannot.
+    """
+    load = [sys.executable, "-c", "import keras; keras.datasets.mnist.load_data()"]  # a child: no Keras in this room
+    done = subprocess.run(load, capture_output=True, text=True, errors="replace")
+    if done.returncode:
+        problem = done.stderr.strip().rpartition("\n")[2][:150] or f"exit code {done.returncode}"
+        raise CompetitionError(f"MNIST must be at hand. Received: no file, and {problem}. Next: {MNIST_WANTED}.")
+    path = _find_npz(None)
+    if path is None:
+        raise CompetitionError(f"MNIST must be in Keras's cache. Received: no file there. Next: {MNIST_WANTED}.")
+    return path
+
+
+def _read_npz(path: Path) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
+    """Read and check the arrays; nothing in the file is executed.
+
+    Returns:
+        (images, labels) of the training and of the test digits: uint8 (n, 28, 28, 1), 0 is paper, and int64 (n,).
+
+    Raises:
+        CompetitionError: the file is missing, damaged, too large or holds something else.
+    """
+    try:
+        arrays = files.read_arrays(path, LARGEST_NPZ)
+        return _checked_mnist(arrays["x_train"], arrays["y_train"]), _checked_mnist(arrays["x_test"], arrays["y_test"])
+    except Exception as error:  # a damaged file raises whatever its bytes lead to
+        raise CompetitionError(
+            f"{path} must hold MNIST as Keras keeps it, x_train, y_train, x_test and y_test. Received: "
+            f"{one_line(error)}. Next: {MNIST_WANTED}."
+        ) from None
+
+
+def _checked_mnist(images, labels) -> tuple[np.ndarray, np.ndarray]:
+    if images.dtype != np.uint8 or images.shape[1:] != (28, 28) or not len(images):
+        raise ValueError(f"images of type {images.dtype} and shape {images.shape}")
+    if labels.dtype.kind not in "ui" or labels.shape != images.shape[:1] or labels.min() < 0 or labels.max() > 9:
+        raise ValueError(f"labels of type {labels.dtype} and shape {labels.shape}")
+    return images[..., None], labels.astype(np.int64)
