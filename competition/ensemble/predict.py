@@ -63,12 +63,11 @@ def print_predictions(folders: Folders, name: str | None, paths: list[Path], mod
         CompetitionError: a file cannot be used; of several files the others are printed all the same.
     """
     inputs = read_inputs(paths)
-    if len(paths) > 1 or len(inputs.names):
-        for error in inputs.refused:
-            print(error, file=sys.stderr)
-    elif inputs.refused:
+    if len(inputs.refused) == 1 and not inputs.names:
         raise inputs.refused[0]
-    if len(inputs.names):
+    for error in inputs.refused:
+        print(error, file=sys.stderr)
+    if inputs.names:
         _print_labels(inputs, folders, name, model)
     if inputs.refused:
         raise CompetitionError(
