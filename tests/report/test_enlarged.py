@@ -19,7 +19,7 @@ def test_rows_are_predicted_by_all_members_and_explained_by_one_that_validated_t
     probabilities = run.probabilities()[0][run.config.submitted][rows]
     found = enlarge(run, digits, members, rows, probabilities)
     assert found["members"] == ["repeat1-fold1", "repeat1-fold2"] and list(found["rows"]) == [row + 1 for row in rows]
-    expected = Ensemble(run).ask(digits.train.images[rows])[1].argmax(axis=2)  # (members, rows)
+    expected = Ensemble(run).predict(digits.train.images[rows])[1].argmax(axis=2)  # (members, rows)
     for i, (row, shown) in enumerate(zip(rows, found["rows"].values(), strict=True)):
         assert [label for label, *_ in shown["members"]] == expected[:, i].tolist()
         validated = [row in member.val_rows for member in members]

@@ -2,6 +2,7 @@
 
 import pytest
 
+from competition.data.submission import Verdict
 from competition.report import units
 from competition.report.meaning import how_good, how_sure, what_it_confuses, what_next, whom_to_believe
 from tests.finished_run import finished_run
@@ -39,7 +40,7 @@ def test_the_page_and_the_terminal_write_a_score_alike(tmp_path):
 
     folders, run, digits = finished_run(tmp_path)
     page = make_report(folders, run, digits).read_text("utf-8")
-    text = summary(folders, run, run.scores, [])
+    text = summary(folders, run, run.scores, Verdict())
     for part in (run.scores["out_of_fold"]["accuracy"], run.scores["leaderboard"]["score"]):
         assert units.accuracy(part) in text and units.accuracy(part) in page
 
