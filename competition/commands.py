@@ -3,7 +3,7 @@
 import time
 from dataclasses import fields, replace
 
-from competition.config import Config
+from competition.config import RECIPES, Config
 from competition.errors import CompetitionError
 from competition.runs.folders import Folders
 
@@ -49,10 +49,13 @@ def train(options, folders: Folders) -> None:
         pipeline.train(folders, setup, options.recipe, chosen_settings(options), options.source, **where)
         return
     settings = {"recipe": options.recipe, "new": options.new or None, **chosen_settings(options)}
+    usual = {"threads": None, "precision": "auto", "jit_compile": "auto", "deterministic": True, "source": "auto"}
     given = [name for name, value in settings.items() if value is not None]
+    given += [name for name, value in usual.items() if getattr(options, name) != value]
     run, settings, source = settings_again(folders, options.run, given)
     folders = replace(folders, submissions=run.path.parent)
-    pipeline.train(folders, setup_of(run), None, settings, source, named=run, **where)
+    recipe = run.config.recipe if run.config.recipe in RECIPES else None
+    pipeline.train(folders, setup_of(run), recipe, settings, source, named=run, **where)
 
 
 def baselines(options, folders: Folders) -> None:

@@ -141,6 +141,7 @@ def summary(folders: Folders, run: Run, scores: dict, verdict: Verdict) -> str:
     submit = "make submit" if newest else f"make submit RUN={shlex.quote(str(run.path))}"
     if folders.working:
         submit = "Submit to Competition, on the Output tab of this kernel's page"
+    submit = submit if board else "`make data`, which says where test.csv differs from train.csv"
     following = {"kaggle": submit, "sample": "bring the real data: see the banner above"}
     lines += [f"Next                     {following.get(run.manifest['source'], 'nothing: such data submits nothing')}"]
     return "\n".join(lines)

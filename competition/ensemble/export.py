@@ -125,7 +125,12 @@ def export_as(run: Run, name: str) -> str:
 
 def best_member(run: Run):
     """The submitted member that was best on its early-stopping rows: a keras.Model with logits as output."""
-    prepare(Setup("float32", False, 1), seed=0)  # one thread, as members: all threads change the process
+    if parents := run.manifest.get("parents"):
+        raise CompetitionError(
+            f"A model file holds one network of a run. Received: {run.name}, a blend. "
+            f"Next: make export RUN={parents[0]['run']}."
+        )
+    prepare(Setup("float32", False, 1), seed=0)  # one thread, as in training: a process cannot change it later
     names = submitted_members(run.config, members_of(run))
     return load_model(run, max(names, key=lambda name: _early_stopping_score(run, name)))
 

@@ -38,11 +38,22 @@ def plan_members(config: Config, labels) -> list[Member]:
 
 def check_rows(config: Config, labels) -> None:
     """Raise CompetitionError where a member would have no row to fit, to stop early by or to be validated on."""
+    _check_refit(config)
     least = max(4, config.folds)
     if len(labels) < least:
         raise CompetitionError(
             f"The training rows are at least 4, and as many as the folds. Received: {len(labels)} for {config.folds} "
             f"folds. Next: {f'--folds {len(labels)}' if len(labels) >= 4 else 'bring more rows'}."
+        )
+
+
+def _check_refit(config: Config) -> None:
+    """Raise CompetitionError where the refit members would not be of the architectures that score, in their shares."""
+    kinds = {config.of_repeat(repeat).architecture for repeat in range(config.repeats)}
+    if config.refit % config.repeats and len(kinds) > 1:
+        raise CompetitionError(
+            "With several architectures there are refit members of each, as many as repeats or a multiple. Received: "
+            f"{config.refit} for {config.repeats} repeats. Next: --refit {config.repeats}."
         )
 
 
@@ -129,7 +140,7 @@ def member_settings(config: Config) -> dict[str, Config]:
         for repeat in range(config.repeats)
         for fold in range(config.folds)
     }
-    return folds | {f"refit{number + 1}": config.of_repeat(number) for number in range(config.refit)}
+    return folds | {f"refit{n + 1}": config.of_repeat(n % config.repeats) for n in range(config.refit)}
 
 
 def repeated_folds(labels, folds: int, repeats: int, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:

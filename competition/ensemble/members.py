@@ -126,6 +126,10 @@ def train_members(
         progress.epoch(name, logs)
         pace.epoch(name)
 
+    def scored() -> bool:
+        """Whether any member has validation rows: without one there is no score."""
+        return any(member.name in results and len(member.val_rows) for member in members)
+
     def train_wave(wave: list[Member]) -> None:
         failed = []
         for name, result in engine.each(trainer, wave, tell):
@@ -142,7 +146,7 @@ def train_members(
             raise failed[0]
 
     try:
-        while missing and (number := pace.next(engine.jobs or 1)):
+        while missing and (number := pace.next(engine.jobs or 1) or int(not scored())):
             train_wave(missing[:number])
             del missing[:number]
     finally:

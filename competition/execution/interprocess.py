@@ -4,6 +4,8 @@ import functools
 import multiprocessing.resource_tracker
 import os
 import signal
+import socket
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,6 +18,7 @@ from joblib.externals.loky.backend import resource_tracker
 
 Tell = Callable[[str, dict], None]  # a member's name and Keras's logs of an epoch
 QUEUE = 128  # connections that may wait
+SECONDS = 10  # in which a connection must send its message
 
 
 @contextmanager
@@ -26,17 +29,22 @@ def carried(tell: Tell) -> Iterator[Tell]:
     workers have.
     """
     key = os.urandom(32)
+    closed = threading.Event()
     with Listener(("127.0.0.1", 0), backlog=QUEUE, authkey=key) as listener:
+        # Accepted connections inherit it: one that sends nothing must not hold up the others.
+        limit = struct.pack("ll", SECONDS, 0)
+        listener._listener._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
 
         def listen():
             while True:
-                # A worker that was killed while it sent, or a stranger; and where nobody reads on, or the disk is full,
-                # the run itself notices
+                message = ()
                 with suppress(AuthenticationError, EOFError, OSError), listener.accept() as connection:
                     message = connection.recv()
-                    if message is None:
-                        return
-                    tell(*message)
+                if message is None or (closed.is_set() and not message):
+                    return
+                with suppress(Exception):  # a message shows progress, no more; the run itself notices a full disk
+                    if message:
+                        tell(*message)
 
         put = _Put(listener.address, key)
         listener_thread = threading.Thread(target=listen, daemon=True)
@@ -45,6 +53,7 @@ def carried(tell: Tell) -> Iterator[Tell]:
             yield put
         finally:
             put.send(None)
+            closed.set()
             listener_thread.join()
 
 
@@ -59,7 +68,7 @@ class _Put:
         self.send((name, logs))
 
     def send(self, message: tuple[str, dict] | None) -> None:
-        with Client(self.address, authkey=self.key) as connection:
+        with suppress(AuthenticationError, EOFError, OSError), Client(self.address, authkey=self.key) as connection:
             connection.send(message)
 
 

@@ -112,7 +112,13 @@ def pack_inference(
             kernel is too large.
     """
     owner, title = _checked(owner), f"Digit Recognizer {run.config.recipe}"
+    folder = folder.absolute()
     weights, dataset = folder.with_name(f"{folder.name}-weights"), f"{owner}/{_slug(f'{title} weights')}"
+    if weights.exists() and not (weights / "dataset-metadata.json").is_file():
+        raise CompetitionError(
+            f"The weights get a folder of their own. Received: {weights}, which holds something else. "
+            "Next: --into another folder."
+        )
     shutil.rmtree(weights, ignore_errors=True)
     write_weights(folders, run, weights, dataset, f"{title} weights")
     sha256 = files.sha256_of(run.submission_csv)

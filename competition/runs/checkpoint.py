@@ -106,6 +106,7 @@ def _checked(folder: Path, facts: dict) -> MemberResult:
     if not (
         schema.are_probabilities(out_of_fold, empty=True)
         and schema.are_probabilities(test)
+        and (facts["accuracy"] is None) == (out_of_fold.shape[1] == 0)
         and all(array.dtype.kind in "fiu" for array in weights)
         and 0 < len(history) == facts["epochs"] >= facts["kept_epoch"] >= 0
         and {"accuracy", "loss", "val_accuracy", "val_loss"} <= history[0].keys()

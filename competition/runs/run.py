@@ -95,8 +95,8 @@ class Run:
 
     def member_facts(self) -> dict[str, dict]:
         """The facts of each member by its name; of a blend, those of its parents' members, as they were then."""
-        paths = sorted(self.path.glob("members/*"))
-        own = {path.name: self.read_json(f"members/{path.name}/done.json") for path in paths}
+        names = sorted(path.parent.name for path in self.path.glob("members/*/done.json"))
+        own = {name: self.read_json(f"members/{name}/done.json") for name in names}
         parents = self.manifest.get("parents", [])
         return own | {f"{run['run']}/{name}": facts for run in parents for name, facts in run["members"].items()}
 

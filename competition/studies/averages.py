@@ -14,7 +14,14 @@ import numpy as np
 from competition.config import PLAIN, TTA, Config, choose_config
 from competition.data.dataset import load_dataset
 from competition.ensemble import scoring
-from competition.ensemble.folds import exchangeable_groups, is_refit, kept_out, plan_members, repeated_folds
+from competition.ensemble.folds import (
+    exchangeable_groups,
+    is_refit,
+    kept_out,
+    members_per_row,
+    plan_members,
+    repeated_folds,
+)
 from competition.errors import CompetitionError
 from competition.execution.engines import choose_engine
 from competition.kaggle.download import fetch_missing
@@ -163,12 +170,15 @@ def predict(config: Config, labels, draws, probs, kind: str, size: int) -> float
         fold_members = [member for member in members if not is_refit(member.name.rpartition(": ")[2])]
         own = [replace(member, name=member.name.rpartition(": ")[2], val_rows=member.val_rows[: -len(test)])
                for member in fold_members]  # fmt: skip
-        train = np.concatenate([member.val_rows for member in own])
         kept = [probs[member.name][config.submitted] for member in fold_members]
-        out_of_fold = np.concatenate([p[: -len(test)] for p in kept])
+        per_row = members_per_row(own, len(labels))
+        train, out_of_fold = np.flatnonzero(per_row), np.zeros((len(labels), 10))
+        for member, p in zip(own, kept, strict=True):
+            out_of_fold[member.val_rows] += p[: -len(test)] / per_row[member.val_rows, None]
         groups = exchangeable_groups(config, own, np.stack([p[-len(test) :] for p in kept]), size)
-        ratio = len(train) / np.mean([len(member.train_rows) for member in own]) if kind == "refit" else 1.0
-        rates.append(1 - scoring.predict_leaderboard(labels[train], out_of_fold, groups, ratio)["score"])
+        rows = len(own[0].train_rows) + len(own[0].val_rows)
+        ratio = rows / np.mean([len(member.train_rows) for member in own]) if kind == "refit" else 1.0
+        rates.append(1 - scoring.predict_leaderboard(labels[train], out_of_fold[train], groups, ratio)["score"])
     return float(np.mean(rates))
 
 

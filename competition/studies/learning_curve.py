@@ -105,7 +105,13 @@ def plan_chains(config: Config, labels, rows, seeds: int) -> list[Member]:
                 name = f"{count} of {BLOCKS}: seed{seed + 1}-block{held + 1}"
                 own_seed = seed_of(config.seed, seed, held, count) >> 1
                 members.append(
-                    Member(name, replace(config, seed=0), own_seed, np.sort(np.concatenate(fitted)), blocks[held])
+                    Member(
+                        name,
+                        replace(config.of_repeat(seed), seed=0),
+                        own_seed,
+                        np.sort(np.concatenate(fitted)),
+                        blocks[held],
+                    )
                 )
     return members
 

@@ -5,6 +5,7 @@ import json
 import multiprocessing
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -16,7 +17,7 @@ from competition.config import Config
 from competition.ensemble.manifest import manifest_of
 from competition.ensemble.members import fix_threads
 from competition.errors import CompetitionError
-from competition.execution import engines
+from competition.execution import engines, interprocess
 from competition.execution.engines import choose_engine
 from competition.network import device
 from competition.network.device import Setup, free_gpu, use_free_gpu
@@ -227,3 +228,13 @@ def test_a_missing_dask_is_said(monkeypatch):
 def test_jobs_or_a_scheduler(command):
     done = command("train", "--jobs", "2", "--scheduler", "tcp://host:8786")
     assert done.returncode == 2 and "not allowed with argument" in done.stderr
+
+
+def test_a_stranger_that_connects_and_sends_nothing_holds_up_no_message(monkeypatch):
+    monkeypatch.setattr(interprocess, "SECONDS", 1)
+    received = []
+    with interprocess.carried(lambda name, logs: received.append(name)) as put:
+        with socket.create_connection(put.address):
+            put("a", {})
+        put("b", {})
+    assert received == ["a", "b"]
