@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing import AuthenticationError
 from multiprocessing.connection import Client, Listener
+from typing import Any
 
 from joblib.externals.loky.backend import resource_tracker
 
@@ -33,11 +34,11 @@ def carried(tell: Tell) -> Iterator[Tell]:
     with Listener(("127.0.0.1", 0), backlog=QUEUE, authkey=key) as listener:
         # Accepted connections inherit it: one that sends nothing must not hold up the others.
         limit = struct.pack("ll", SECONDS, 0)
-        listener._listener._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
+        listener._listener._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)  # type: ignore[attr-defined]
 
         def listen():
             while True:
-                message = ()
+                message: Any = ()
                 with suppress(AuthenticationError, EOFError, OSError), listener.accept() as connection:
                     message = connection.recv()
                 if message is None or (closed.is_set() and not message):
