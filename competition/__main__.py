@@ -67,7 +67,7 @@ def parser() -> ArgumentParser:
     folders = ArgumentParser(add_help=False)
     folders.add_argument("--input", type=Path, help="folder of the CSVs or the zip (default: input/)")
     folders.add_argument("--submissions", type=Path, help="folder of the runs (default: submissions/)")
-    folders.add_argument("--mnist-npz", type=Path, help="of mnist-keras data (default: where Keras keeps it)")
+    folders.add_argument("--mnist-npz", type=Path, help="path of mnist.npz (default: Keras's cache)")
     settings = ArgumentParser(add_help=False)
     group = settings.add_argument_group("settings (default: the recipe's)")
     for name, kind in get_type_hints(Config).items():
@@ -80,11 +80,13 @@ def parser() -> ArgumentParser:
             )
             group.add_argument(f"--{name.replace('_', '-')}", type=kind, metavar=kind.__name__, help=text)
     source = ArgumentParser(add_help=False)
-    source.add_argument("--source", choices=("auto", REAL, "sample", *MNIST), default="auto", help="of the data")
+    source.add_argument("--source", choices=("auto", REAL, "sample", *MNIST), default="auto", help="source of the data")
     place = ArgumentParser(add_help=False)
     engine = place.add_mutually_exclusive_group()
     engine.add_argument("--jobs", type=int, help="members that train at once (default: what suits the machine)")
-    engine.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask cluster that trains them, tcp://host:8786")
+    engine.add_argument(
+        "--scheduler", metavar="ADDRESS", help="Dask scheduler whose workers train them, tcp://host:8786"
+    )
     run = ArgumentParser(add_help=False)
     run.add_argument("--run", help="default: the newest complete run")
     subcommands = root.add_subparsers(required=True, metavar="command")
@@ -103,9 +105,9 @@ def parser() -> ArgumentParser:
     sub.add_argument("--new", action="store_true", help="start a new run where an unfinished one could go on")
     sub.add_argument("--tensorboard", action="store_true", help="also write TensorBoard logs into the run's folder")
     sub.add_argument("--save-h5", action="store_true", help="also write model.h5, in Keras's legacy format")
-    sub.add_argument("--minutes", type=float, help="for all of it: the members that fit (default: all members)")
-    where = sub.add_argument_group("how each process computes (no settings, but results differ in bits: a new run)")
-    where.add_argument("--threads", type=int, help="of one member on a CPU (default: what suits the machine; 0: all)")
+    sub.add_argument("--minutes", type=float, help="time limit: the members that fit (default: all)")
+    where = sub.add_argument_group("numerics (not part of the recipe, but a change starts a new run)")
+    where.add_argument("--threads", type=int, help="threads per member on a CPU (default: what suits; 0: all)")
     where.add_argument("--precision", choices=("auto", "float32", "mixed_bfloat16", "mixed_float16"), default="auto")
     where.add_argument("--jit-compile", choices=("auto", "on", "off"), default="auto")
     where.add_argument(
@@ -113,7 +115,9 @@ def parser() -> ArgumentParser:
     )
 
     sub = command(commands.baselines, settings)
-    sub.add_argument("--source", choices=("auto", *MNIST), default="auto", help="of MNIST (auto: what is at hand)")
+    sub.add_argument(
+        "--source", choices=("auto", *MNIST), default="auto", help="source of MNIST (auto: what is at hand)"
+    )
     sub.add_argument("--jobs", type=int, help="as for train")
     sub.add_argument("--reference", action="store_true", help="train the best public recipe too, which takes hours")
     sub.add_argument("--minutes", type=float, help="with --reference: what it may take; as many of its nets as fit")
@@ -125,16 +129,16 @@ def parser() -> ArgumentParser:
     kinds = "changes of the base; rows: its learning curve; averages: which of its members to submit"
     sub.add_argument("--kind", choices=("changes", "rows", "averages"), default="changes", help=kinds)
     sub.add_argument("--base", default="", help="a recipe and settings, like fast,width=0.5 (default: as for train)")
-    sub.add_argument("--changes", default="", help="of the base, like 'epochs=14; width=0.5,dropout=0.1'")
+    sub.add_argument("--changes", default="", help="changes to compare, like 'epochs=14; width=0.5,dropout=0.1'")
     sub.add_argument("--seeds", type=int, default=2, help="how often all is trained (default: 2)")
     sub.add_argument("--full", action="store_true", help="on the recipe's own folds, to confirm what won on thirds")
-    sub.add_argument("--name", help="of the table and the page in submissions/studies/")
+    sub.add_argument("--name", help="name of the table and the page in submissions/studies/")
 
     sub = command(commands.kernel, settings)
     what = sub.add_mutually_exclusive_group()
-    what.add_argument("--recipe", choices=RECIPES, default="best", help="that is trained there (default: best)")
+    what.add_argument("--recipe", choices=RECIPES, default="best", help="recipe to train there (default: best)")
     what.add_argument("--run", help="whose members predict there; their weights go along as a dataset of yours")
-    sub.add_argument("--minutes", type=float, help="that it trains (default: what Kaggle's limit leaves)")
+    sub.add_argument("--minutes", type=float, help="time limit (default: what Kaggle's leaves)")
     sub.add_argument("--gpu", choices=("t4", "l4", "none"), help="default: t4, two of them; to predict: none")
     sub.add_argument("--kind", choices=("notebook", "script"), default="notebook", help="default: notebook")
     sub.add_argument("--username", help="on Kaggle (default: the one that the kaggle command line knows)")
@@ -155,9 +159,9 @@ def parser() -> ArgumentParser:
 
     sub = command(commands.coverage)
     sub.add_argument("--shift", action="store_true", help="instead: how often is a test.csv unlike train.csv noticed?")
-    sub.add_argument("count", type=int, nargs="?", help="of small competitions (default: the full study, for hours)")
-    # The prediction was mended after a look at the draws of seeds 0 to 2: others have to judge it
-    sub.add_argument("seed", type=int, nargs="?", default=1000, help="of the first (default: 1000)")
+    sub.add_argument("count", type=int, nargs="?", help="number of small competitions (default: the full study)")
+    # The prediction was changed after a look at seeds 0 to 2, so it is evaluated from seed 1000 on
+    sub.add_argument("seed", type=int, nargs="?", default=1000, help="first seed (default: 1000)")
     sub.add_argument("--jobs", type=int, help="as for train")
 
     command(commands.scores)
@@ -175,7 +179,7 @@ def parser() -> ArgumentParser:
     sub.add_argument("--format", choices=("keras", "h5", "onnx", "litert", "saved"), default="keras")
 
     sub = command(commands.draw, run)
-    sub.add_argument("--port", type=int, help="of the page (default: 8028, or the next that is free)")
+    sub.add_argument("--port", type=int, help="port of the page (default: 8028, or the next free one)")
     sub.add_argument("--no-browser", dest="browser", action="store_false", help="print the address and open nothing")
 
     command(commands.share, run)
@@ -209,7 +213,10 @@ def main(arguments: list[str] | None = None) -> int:
     except OSError as error:
         what = error.filename or "A file"
         refusal = f"Error: {what} must be readable and writable. Received: {error.strerror or error}. "
-        print(f"{refusal}Next: make it so; the same command goes on from what is kept.", file=sys.stderr)
+        print(
+            f"{refusal}Next: mend its permissions or the disk; the same command goes on from what is kept.",
+            file=sys.stderr,
+        )
         return 1
     return 0
 

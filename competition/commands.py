@@ -76,7 +76,7 @@ def blend(options, folders: Folders) -> None:
 
 
 def study(options, folders: Folders) -> None:
-    """tell which changes of a recipe are better, worse, or too small to be seen."""
+    """compare changes of a recipe: better, worse or not significant."""
     from competition.studies.averages import run_averages
     from competition.studies.learning_curve import run_learning_curve
     from competition.studies.study import run_study

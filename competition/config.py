@@ -50,7 +50,7 @@ class Config:
     # Validation
     folds: int = number(6, 1, 100, "stratified folds, a member for each; 1: random splits instead")
     repeats: int = number(1, 1, 100, "rounds of cross-validation, each with new folds or splits and new members")
-    refit: int = number(0, 0, 100, "members fit on all rows besides: they are submitted, and the folds' members score")
+    refit: int = number(0, 0, 100, "additional members fit on all rows: these are submitted, those of the folds score")
     holdout: float = number(1 / 7, 0.001, 0.9, "with --folds 1: fraction of the rows that validate a member")
     early_stopping_fraction: float = number(
         0.03, 0.005, 0.5, "fraction of a member's training rows set aside for early stopping"
@@ -69,7 +69,9 @@ class Config:
     # Training
     epochs: int = number(19, 1, 10_000, "passes over the training rows, at most")
     batch_size: int = number(256, 1, 65_536, "images in a step of training")
-    optimizer: str = choice("muon", ("muon", "adam"), "optimizer of the weight matrices; adam: of all weights")
+    optimizer: str = choice(
+        "muon", ("muon", "adam"), "muon: Muon for weight matrices, Adam for the rest; adam: Adam for all"
+    )
     learning_rate: float = number(6e-3, 1e-7, 10, "learning rate at its peak")
     schedule: str = choice(
         "triangle", ("triangle", "exponential"), "linear to the peak and down to 0, or exponential decay from the peak"
@@ -78,7 +80,7 @@ class Config:
     decay: float = number(0.95, 0.01, 1, "exponential: factor on the learning rate after each epoch; 1: constant")
     label_smoothing: float = number(0.1, 0, 0.9, "label smoothing, the probability spread over all ten digits")
 
-    # Augmentation, uniform in the ranges; eight images share what is drawn, other eight in the next epoch
+    # Augmentation, uniform in the ranges, drawn per group of eight images; the groups are new in each epoch
     rotation: float = number(12.0, 0, 180, "augmentation: rotation, degrees either way")
     scale: float = number(0.10, 0, 0.9, "augmentation: scale of each axis, fraction smaller or larger")
     shift: float = number(2.0, 0, 27, "augmentation: shift along each axis, pixels either way")
@@ -126,7 +128,7 @@ class Config:
 
 def _refusal(error: dict) -> CompetitionError:
     """The first problem that pydantic found, in one line."""
-    name, received = (*error["loc"], "")[0], error["input"]  # no place where the name is no text
+    name, received = (*error["loc"], "")[0], error["input"]  # the place is empty where a name is not a string
     field = Config.__pydantic_fields__.get(name)
     if field is None:
         return CompetitionError(
@@ -245,7 +247,7 @@ RECIPES = {
 
 
 def choose_config(recipe: str | None, source: str, settings: dict) -> Config:
-    """A recipe with some settings of its own.
+    """A recipe with some of its settings replaced.
 
     Args:
         recipe: a name in RECIPES, or None for the one that suits the data.

@@ -50,9 +50,9 @@ def train(
         tensorboard: also write TensorBoard logs into the run's folder.
         scheduler: of a Dask cluster that trains the members; None trains them on this machine.
         save_h5: also write the best member in Keras's legacy format, as model.h5.
-        minutes: that all of it may take: the members that fit, at least one, make a whole submission, and the same
-            again with more minutes goes on with that run; None takes all members, on Kaggle those that fit a session.
-        named: a run to go on with, complete or not, whose setup and settings these are: what is damaged is made anew.
+        minutes: time limit. The members that fit, at least one, make a whole submission; the same again with a larger
+            limit goes on with that run. None: all members, on Kaggle those that fit into a session.
+        named: a run to resume or repair, whose setup and settings these are.
 
     Returns:
         The complete run.

@@ -56,7 +56,7 @@ def test_what_it_prints(trained):
     _, run, done = trained
     assert not done.stderr, done.stderr  # no start-up chatter
     assert len(re.findall(r"^member \d of 4 \(repeat\d-fold\d\): accuracy 0\.\d{4}", done.stdout, re.M)) == 4
-    assert re.search(r"oneDNN (on|off),\n2 at once on \d threads? each \(as asked, .*\)\.$", done.stdout, re.M)
+    assert re.search(r"oneDNN (on|off),\n2 at once on \d threads? each \(JOBS, .*\)\.$", done.stdout, re.M)
     for words in (
         "Out-of-fold accuracy",
         "log-loss",

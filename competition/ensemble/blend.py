@@ -91,7 +91,7 @@ def _check(parents: list[Run]) -> None:
 
 
 def _members(run: Run, dataset: Dataset) -> dict[str, MemberResult]:
-    """All members behind the run's answer, each checked to be whole and of the run's own plan and data."""
+    """All members behind the run's submission, each checked to be whole and of the run's own plan and data."""
     names = members_of(run)
     members = [member for member in plan_members(run.config, dataset.train.labels) if member.name in names]
     results = {member.name: run.load_member(member.name) for member in members}

@@ -115,6 +115,8 @@ def export_as(run: Run, name: str) -> str:
                 shutil.rmtree(path, ignore_errors=True)
                 made.replace(path)
         except ImportError as error:
+            if not chosen.packages:
+                raise
             raise CompetitionError(
                 f"FORMAT={name} needs packages that the others do not. Received: {one_line(error)}. "
                 f"Next: {sys.executable} -m pip install {chosen.packages}."

@@ -153,7 +153,7 @@ def repeated_folds(labels, folds: int, repeats: int, seed: int) -> list[tuple[np
         `folds * repeats` pairs (train, out-of-fold) of sorted row numbers, repeat by repeat. In one repeat each
         row is out of exactly one fold.
     """
-    # By class where one has a row for each fold; where several have fewer, that is no reason to warn.
+    # Stratified if any class has as many rows as folds (scikit-learn raises otherwise), without its warning of others.
     kind = StratifiedKFold if np.bincount(labels).max() >= folds else KFold
     pairs = []
     for repeat in range(repeats):

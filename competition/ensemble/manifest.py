@@ -13,7 +13,7 @@ from competition.runs.version import git_commit, package_sha256
 def manifest_of(config: Config, dataset: Dataset, setup: Setup) -> dict:
     """A run's manifest; a run may go on with members of the same `identity`.
 
-    Threads that are not chosen yet are left out of it: whatever a run began with is as good.
+    Threads that are not chosen yet are left out, so that any number matches.
     """
     return {
         "identity": {

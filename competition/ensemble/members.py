@@ -75,7 +75,7 @@ class Trainer:
 
 
 def fix_threads(run: Run, config: Config, setup: Setup, engine: Engine) -> Setup:
-    """How each member of a run computes: with the threads of those before it, for on others it has other bytes.
+    """How each member of a run computes: with the threads that the run began with, for its results depend on them.
 
     The first start chooses them by the whole plan, unless the user chose them, and the manifest keeps them: a run goes
     on with as many wherever that is, and whatever is missing.

@@ -175,7 +175,7 @@ def probabilities_of(run: Run, images) -> np.ndarray:
 
 
 def _members_by_run(run: Run) -> list[tuple[Run, list[str]]]:
-    """The run, or a blend's parents, and its members: of parents those of then, as they may have gone on since."""
+    """The run, or a blend's parents, and its members: of parents those of its manifest, as they may have more now."""
     records = run.manifest.get("parents", [])
     if not records:
         return [(run, submitted_members(run.config, members_of(run)))]

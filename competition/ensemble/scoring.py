@@ -101,7 +101,7 @@ def predict_leaderboard(labels, out_of_fold, groups: list[Group], row_ratio: flo
     error = 1 - accuracy(labels, out_of_fold)
     score = 1 - error * (1 - _gains(labels, out_of_fold, groups)[-1]) * row_ratio**-ROWS_EXPONENT
     predicted, test_rows = 1 - score, groups[0].test_probs.shape[1]
-    # One error more than seen: a perfect out-of-fold score does not make the interval empty.
+    # At least one error: a perfect out-of-fold score does not make the interval empty.
     rate = max(predicted, 1 / len(labels))
     sampling = rate * (1 - rate) * (1 / len(labels) + 1 / test_rows)
     half = math.hypot(Z95 * math.sqrt(sampling), (error - predicted) / 2)

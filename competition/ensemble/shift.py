@@ -28,7 +28,7 @@ def single_members(members, val_probs, test_probs, train_rows: int) -> tuple[np.
         test_probs: float32 array (members, n_test, 10).
 
     Returns:
-        float32 arrays (train_rows, 10), NaN for rows that validate no member, and (n_test, 10).
+        float32 arrays (train_rows, 10), NaN for rows that no member validates, and (n_test, 10).
     """
     draw = np.random.default_rng(0)
     rows = np.concatenate([member.val_rows for member in members])
@@ -76,7 +76,8 @@ def tell_apart(train, test) -> dict:
 def estimate_accuracy(labels, val, test) -> float:
     """The accuracy on rows whose labels nobody has: average thresholded confidence (Garg et al., 2022).
 
-    As many validation rows as are misread lie below a threshold of confidence; how many test rows lie above it?
+    The threshold is the confidence below which as many validation rows lie as are misclassified; the result is the
+    fraction of test rows above it.
 
     Args:
         labels, val: of validation rows, int array (n,) and float array (n, 10).

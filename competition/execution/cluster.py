@@ -36,7 +36,7 @@ DEATHS = 3  # of its workers, before a member is held to be what kills them
 # estimate sizes by samples: three of four members began with other weights. Dask gets one of its own.
 import_module("dask.sizeof").random = Random()  # type: ignore[attr-defined]
 LOST = (OSError, KilledWorker, CancelledError, asyncio.CancelledError)  # a timeout is an OSError
-ALONE = Lock()  # Keras's state is the process's: what nobody waits for any more ends first
+KERAS = Lock()  # its state is the process's: an abandoned task ends before the next one begins
 
 
 class Cluster:
@@ -67,7 +67,7 @@ class Cluster:
 
     def describe(self) -> str:
         """What was chosen, and why."""
-        return f"one a worker on the cluster {self.address} (as asked, {len(self.client.nthreads())} workers now)"
+        return f"one a worker on the cluster {self.address} ({len(self.client.nthreads())} workers now)"
 
     def each(self, work, members: Iterable, tell: Callable[[str, dict], None]) -> Iterator:
         """Call `work(member, tell)` on the workers for every member; yield what it returns as each finishes.
@@ -183,7 +183,7 @@ class Cluster:
         wanted, fitting = _facts(), set()
         for address, answer in self.client.run(_facts, workers=list(addresses), on_error="return").items():
             if isinstance(answer, OSError):
-                continue  # it died; if it is there again, so is the question
+                continue  # it died; where it comes back, it is checked again
             if isinstance(answer, Exception):
                 self._refuse(address, f"one that fails to import the package ({one_line(answer)})")
             elif answer != wanted:
@@ -242,7 +242,7 @@ class _Seat:
                 raise CompetitionError(f"{name} is not wanted any more.")  # by a run that was stopped; nobody reads it
             worker.log_event(self.topic, (name, {key: float(value) for key, value in logs.items()}))
 
-        with ALONE:
+        with KERAS:
             use_free_gpu()
             return self.work(member, tell)
 

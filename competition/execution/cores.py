@@ -7,7 +7,7 @@ from pathlib import Path
 import psutil
 
 PROCESS = 1_200_000_000  # bytes that a process takes while it trains; with Doucet's full width (`residual`) 1.44 GB
-ALONE = 0.5  # of a member's time, what further threads do not shorten: on two a step takes 0.74 of the time on one
+SERIAL = 0.5  # fraction of a member's time that more threads do not shorten: two take 0.74 of the time of one
 THREADS = 16  # of one member at most: more would have too little to do in each of a step's operations
 
 
@@ -38,7 +38,7 @@ def divide(cores: int, members: int, memory: int, gpus: int, threads: int | None
         return min(THREADS, cores // processes)
 
     def time(processes: int) -> float:
-        return math.ceil(members / processes) * (ALONE + (1 - ALONE) / of_each(processes))
+        return math.ceil(members / processes) * (SERIAL + (1 - SERIAL) / of_each(processes))
 
     processes = min(range(max(1, min(most, cores)), 0, -1), key=time)
     return processes, of_each(processes)

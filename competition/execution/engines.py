@@ -62,7 +62,7 @@ class Processes:
         cores, room, found = cpu_count(), memory(), len(gpus())
         usable = found if BACKEND == "tensorflow" else min(1, found)
         chosen, threads = divide(cores, members, room, usable, setup.threads)
-        why = ["as asked"] if self.jobs else ["one a GPU"] if usable else []
+        why = ["JOBS"] if self.jobs else ["one a GPU"] if usable else []
         self.jobs = self.jobs or chosen
         self.chosen = f"{self.jobs} at once on {threads or 'all'} {'thread' if threads == 1 else 'threads'} each"
         self.chosen += f" ({', '.join([*why, f'{cores} cores', f'memory for {room // PROCESS} members'])})"

@@ -26,7 +26,7 @@ def enlarge(run: Run, dataset: Dataset, members: list[Member], rows, probabiliti
     occlusion map is of the image as it is, by the first of the members that validated the row.
 
     Args:
-        members: those that the run's answer averages.
+        members: those that the submission averages.
         rows: int array (n,), training rows that members validated.
         probabilities: float array (n, 10), out of fold, of those rows.
 

@@ -81,7 +81,7 @@ def read_result(folder: Path, data: str) -> MemberResult | None:
 
 
 def read_intact(folder: Path, data: str) -> MemberResult | None:
-    """Likewise for who trains what is missing: None as well where it cannot be used, which a line says."""
+    """Like `read_result`, but None, with a line, where it cannot be used: the member is trained again."""
     try:
         return read_result(folder, data)
     except CompetitionError as error:
@@ -90,7 +90,7 @@ def read_intact(folder: Path, data: str) -> MemberResult | None:
 
 
 def _checked(folder: Path, facts: dict) -> MemberResult:
-    """A member whose checksums are right; whoever made them up has not made up a traceback.
+    """A member whose checksums are right; they may be made up, so its content is checked as well.
 
     Raises:
         ValueError: a file does not hold what a member leaves behind.

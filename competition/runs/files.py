@@ -1,4 +1,4 @@
-"""Writing files so that nobody ever sees half of one, and one process at a time."""
+"""Atomic writes and file locks."""
 
 import csv
 import fcntl

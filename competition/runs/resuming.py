@@ -67,7 +67,7 @@ def settings_again(folders: Folders, name: str, given: list[str]) -> tuple[Run, 
 
 
 def fits(before: dict, identity: dict) -> bool:
-    """Whether a run of one identity is also of another one: what that leaves open may be anything."""
+    """Whether a run's identity is the wanted one: what that leaves out may be anything."""
     return before | identity == before
 
 
@@ -113,7 +113,7 @@ def _unfinished(folders: Folders, identity: dict) -> Run | None:
 
 
 def _changes(before: dict, now: dict) -> list[str]:
-    """In what the first of two identities differs from the second; of settings, how."""
+    """The differences of two identities; of settings, from what to what."""
     old, new = before.get("settings", {}), now["settings"]
     settings = [f"{key} {old.get(key)} → {new.get(key)}" for key in {**new, **old} if old.get(key) != new.get(key)]
     names = [key for key in now if before.get(key) != now[key]]

@@ -26,7 +26,7 @@ from competition.runs.checkpoint import LARGEST, MemberResult, read_intact, read
 from competition.runs.folders import Folders, shown
 
 RENAMED = {"test_views": "tta", "stop_fraction": "early_stopping_fraction"}  # settings of runs that older versions made
-REMOVED = {"teachers": 0, "elastic": 0, "grid": 0, "unmoved": 0}  # likewise, and the value by which all is as it is now
+REMOVED = {"teachers": 0, "elastic": 0, "grid": 0, "unmoved": 0}  # likewise, with the value that switched them off
 
 
 @dataclass(frozen=True)
@@ -189,7 +189,7 @@ class Run:
         raise CompetitionError(f"{self.path} must hold {name}. Received: {received}. Next: {self.retrain}.")
 
     def intact_member(self, name: str) -> MemberResult | None:
-        """Likewise for who trains what is missing: None, and a line of a damaged one, where it must be trained."""
+        """Like `load_member`, but None where it must be trained, with a line where it is damaged."""
         return read_intact(self.path / "members" / name, self.manifest["identity"]["data"][0])
 
 

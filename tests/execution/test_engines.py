@@ -114,7 +114,7 @@ def test_jobs_are_taken_at_their_word_and_change_no_threads(machine):
     for jobs in (1, 2, 40):
         chosen = machine(jobs=jobs)
         assert chosen[:2] == (jobs, 2)
-        assert chosen[2] == f"{jobs} at once on 2 threads each (as asked, 16 cores, memory for 26 members)"
+        assert chosen[2] == f"{jobs} at once on 2 threads each (JOBS, 16 cores, memory for 26 members)"
     assert machine(jobs=2, threads=3)[:2] == (2, 3)
 
 
