@@ -187,7 +187,7 @@ def test_two_at_once_in_one_folder(train, folders):
     first = train("--jobs", "1", "--epochs", "9999")
     read_until(first, "at once")
     code, _, said = ended(train("--jobs", "1", "--epochs", "9999"))
-    assert code == 1 and f"at which process {first.pid} on " in said and "Next: wait for it" in said, said
+    assert code == 1 and f"which process {first.pid} on " in said and "Next: wait for it" in said, said
     os.killpg(first.pid, signal.SIGKILL)
 
 

@@ -5,6 +5,7 @@ Its exit code is 0 on some failures, so what it prints counts as well.
 
 import csv
 import re
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,9 +79,10 @@ def download(folder: Path, tick: Callable[[], None] = lambda: None) -> Path:
     zipped = folder / f"{COMPETITION}.zip"
     command = ("competitions", "download", COMPETITION, "-q", "-p", str(folder))
     text = patiently(lambda: run_kaggle(*command, timeout=DOWNLOAD_TIMEOUT, tick=tick, download=True))
-    page = next(filter(_is_page, folder.iterdir()), None)  # under the name of the API's method, or of the zip
+    page = next(filter(_is_page, folder.rglob("*")), None)  # under the name of the API's method, or of the zip
     if page:
-        page.unlink()
+        first = folder / page.relative_to(folder).parts[0]  # that name may have a slash in it
+        first.unlink() if first == page else shutil.rmtree(first)
         raise explain("<html>")
     if not zipped.is_file():
         raise explain(text)
@@ -88,6 +90,8 @@ def download(folder: Path, tick: Callable[[], None] = lambda: None) -> Path:
 
 
 def _is_page(path: Path) -> bool:
+    if not path.is_file():
+        return False
     with path.open("rb") as file:
         return file.read(100).lstrip().startswith(b"<")
 

@@ -76,7 +76,7 @@ def test_a_connection_cut_in_mid_download_is_made_again(world: World):
     ("damage", "line"),
     [
         (lambda zipped: zipped[:5000] + b"damaged" + zipped[5007:], "the zip must be whole"),
-        (lambda zipped: b"<html>Sign in</html>", "a web page, perhaps Kaggle's login page"),
+        (lambda zipped: b"<html>Sign in</html>", "a page, not data: a proxy or a login in between"),
     ],
 )
 def test_a_corrupt_download(world: World, damage, line):

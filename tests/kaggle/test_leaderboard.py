@@ -117,9 +117,9 @@ def test_a_server_that_hangs(real_world: World):
 def test_a_connection_cut_in_mid_upload_is_made_again(real_world: World):
     run = world.add_run()
     real_world.server.fail("PUT", "cut")
-    code, printed = world.run("submit")
+    code, printed = real_world.run("submit")
     assert code == 0, printed
-    assert world.server.uploads == [run.submission_csv.read_bytes()]
+    assert real_world.server.uploads == [run.submission_csv.read_bytes()]
 
 
 def test_a_connection_cut_in_every_upload(real_world: World):
