@@ -115,7 +115,7 @@ def test_a_server_that_hangs(real_world: World):
 
 
 def test_a_connection_cut_in_mid_upload_is_made_again(real_world: World):
-    run = world.add_run()
+    run = real_world.add_run()
     real_world.server.fail("PUT", "cut")
     code, printed = real_world.run("submit")
     assert code == 0, printed
@@ -127,7 +127,7 @@ def test_a_connection_cut_in_every_upload(real_world: World):
     real_world.server.fail("PUT", "cut", times=99)
     real_world.monkeypatch.setattr(cli, "TIMEOUT", 5)
     real_world.fails("Received: no answer in 5 s", "submit")
-    assert not world.server.submissions
+    assert not real_world.server.submissions
 
 
 def test_the_network_goes_down_when_the_answer_is_due(real_world: World):
