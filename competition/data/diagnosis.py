@@ -139,7 +139,7 @@ def cell_problem(text: bytes, columns: list[str], wanted: list[int], error: Exce
 
     Args:
         wanted: the positions of the columns that must hold numbers.
-        error: what pandas said, for what none of this explains.
+        error: the message of pandas, where none of this explains it.
     """
     try:
         lines = csv.reader(io.StringIO(text.decode(), newline=""))

@@ -14,7 +14,7 @@ from competition.data.digits import Digits
 
 ALPHA = 0.001  # chance that any of the tests finds a difference where there is none
 LEAST = 0.05  # Kolmogorov-Smirnov statistic, 0…1: a smaller difference is left alone, however significant
-FEWEST = 20  # rows on either side: of fewer nothing is said
+FEWEST = 20  # rows on either side: fewer are not tested
 ROWS = 5000  # of each file, at most: a random sample tells as much, in a second
 MEASURES = (
     "grey of the paper", "lowest value", "highest value", "mean ink", "contrast of neighbours", "roughness",

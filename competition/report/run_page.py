@@ -159,7 +159,7 @@ def make_report(folders: Folders, run: Run, dataset: Dataset) -> Path:
 
 
 def _details(run: Run, dataset: Dataset, members, rows, probabilities, shown: list[dict]) -> tuple[dict, str]:
-    """What is seen of a shown digit when it is enlarged, and what is said of one without that."""
+    """What an enlarged digit shows, and the note of one that cannot be enlarged."""
     wanted = list(dict.fromkeys(picture["row"] - 1 for picture in shown))[:LARGEST]
     at = np.searchsorted(rows, wanted)
     try:

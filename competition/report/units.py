@@ -7,7 +7,7 @@ def accuracy(value: float) -> str:
 
 
 def probability(value: float) -> str:
-    """A probability, in percent; one that is rounded to all or nothing is said to be near it: `> 99.9 %`."""
+    """A probability, in percent; one that would be rounded to all or nothing is written as near it: `> 99.9 %`."""
     return "> 99.9 %" if value > 0.999 else "< 0.1 %" if value < 0.001 else share(value)
 
 

@@ -2,7 +2,7 @@
 
 The rows are cut into three stratified parts. Each in turn is the test.csv of a competition whose train.csv are the
 other two: the recipe's folds' members and its refit members are trained there as a run would, and all predict the test
-part. So averages of either kind, and of both together, are judged on every row, and the same rows, at the sizes that
+part. So averages of either kind, and of both together, are compared on every row, and the same rows, at the sizes that
 are submitted. What a run would have predicted of each average stands beside what it reached.
 """
 

@@ -1,9 +1,9 @@
 """How errors fall with the training rows: what a refit member, which fits all of them, is worth.
 
 The rows are cut into six stratified blocks. For each block a chain of five members fits the next one, two, three, four
-and five blocks, and all validate on the first: so each fraction of the rows is judged on every row, and the same rows.
-Errors, log-loss and Brier score are taken to be powers of the number of rows (Hestness et al. 2017, *Deep learning
-scaling is predictable, empirically*, https://arxiv.org/abs/1712.00409).
+and five blocks, and all validate on the first: so each fraction of the rows is measured on every row, and the same
+rows. Errors, log-loss and Brier score are taken to be powers of the number of rows (Hestness et al. 2017, *Deep
+learning scaling is predictable, empirically*, https://arxiv.org/abs/1712.00409).
 """
 
 import math

@@ -79,8 +79,8 @@ def run_shift(folders: Folders, draws: int = DRAWS, null_draws: int = NULL_DRAWS
                     continue
                 count = draws if strength else null_draws
                 draws_of_it = (delayed(judge)(pool, shifted, size, VALIDATING[source], seed) for seed in range(count))
-                judged = Parallel(n_jobs=-1)(draws_of_it)
-                means = pd.DataFrame(judged).mean().round(5).to_dict()
+                compared = Parallel(n_jobs=-1)(draws_of_it)
+                means = pd.DataFrame(compared).mean().round(5).to_dict()
                 rows.append(
                     {"source": source, "kind": kind, "strength": strength, "rows": size, "draws": count, **means}
                 )
