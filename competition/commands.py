@@ -54,7 +54,7 @@ def train(options, folders: Folders) -> None:
     given += [name for name, value in usual.items() if getattr(options, name) != value]
     run, settings, source = settings_again(folders, options.run, given)
     folders = replace(folders, submissions=run.path.parent)
-    recipe = run.config.recipe if run.config.recipe in RECIPES else None
+    recipe = settings["recipe"] if settings.get("recipe") in RECIPES else None
     pipeline.train(folders, setup_of(run), recipe, settings, source, named=run, **where)
 
 
