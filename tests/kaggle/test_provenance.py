@@ -144,7 +144,7 @@ def test_blending_with_it_is_refused_and_blends_of_it_carry_it(world, tmp_path, 
     assert provenance.row_of_run(folders, clean)[0]["recipe"] == "blend"
     whole = shutil.copytree(second.path, tmp_path / "whole")
     copy_member(foreign, second)
-    with pytest.raises(CompetitionError, match="repeat1-fold1 is missing"):
+    with pytest.raises(CompetitionError, match="repeat1-fold1 was trained on other data than its run"):
         blend(folders, [real.name, second.name])
     copy_member(Run(whole), second)
     copy_member(foreign, second, "another")
