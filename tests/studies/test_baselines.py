@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from competition import config as recipes
-from competition import pipeline
 from competition.config import BASELINES, RECIPES, REFERENCE, Config, choose_config
 from competition.data.dataset import load_dataset, mnist_at_hand
 from competition.errors import CompetitionError
@@ -228,7 +227,7 @@ def test_the_table_end_to_end(folders, sample, tmp_path, monkeypatch, capsys):
 
     def table(**more):
         where = Folders.find(folders / "input", folders / "runs", more.get("npz"))
-        said = baselines.write_table(where, {"epochs": 1, "folds": 2}, pipeline.train, jobs=1)
+        said = baselines.write_table(where, {"epochs": 1, "folds": 2}, jobs=1)
         return [line for line in said.splitlines() if line.startswith("| `")], capsys.readouterr().out
 
     lines, said = table()
@@ -252,16 +251,16 @@ def test_the_reference_stands_in_the_table_with_the_nets_that_it_has(command, fo
     monkeypatch.setitem(recipes.RECIPES, "reference", short)
     monkeypatch.setattr(baselines, "CLAIMS", {})
     where = Folders.find(folders / "input", folders / "runs")
-    table = baselines.write_table(where, {}, pipeline.train, jobs=1, reference=True, minutes=0.01)
+    table = baselines.write_table(where, {}, jobs=1, reference=True, minutes=0.01)
     line = next(line for line in table.splitlines() if line.startswith("| `reference`"))
     assert "1 of 2 members" in line and "about" not in line
     for _ in range(2):
-        table = baselines.write_table(where, {}, pipeline.train, jobs=1, reference=True)
+        table = baselines.write_table(where, {}, jobs=1, reference=True)
         line = next(line for line in table.splitlines() if line.startswith("| `reference`"))
         assert "members" not in line and re.search(r"\| 0\.\d{5} \(\d", line)
     (run,) = list_runs(Folders.find(None, folders / "runs" / "baselines"))  # once whole, it is not trained again
     (run.path / "manifest.json").write_text("{")
-    assert "about" in baselines.write_table(where, {}, pipeline.train, jobs=1)
+    assert "about" in baselines.write_table(where, {}, jobs=1)
 
 
 def test_a_span_rounds_as_a_whole():
