@@ -5,7 +5,6 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from competition import pipeline
 from competition.data.digits import read_digits
 from competition.errors import CompetitionError
 from competition.network.device import choose_setup
@@ -96,11 +95,8 @@ def test_a_whole_draw_is_trained_once(few, tmp_path, monkeypatch, case, capsys):
     monkeypatch.setattr(coverage_whole, "QUICK", {"folds": 2, "epochs": 2, "width": 0.125, "tta": 0.0})
     folders = Folders(tmp_path / "none", tmp_path / "runs")
 
-    def train(where, recipe, settings, jobs):
-        return pipeline.train(where, choose_setup(), recipe, settings, jobs=1)
-
     def draw():
-        return coverage_whole.draw_whole(folders, few, case, 300, 5, train, pipeline.blend)
+        return coverage_whole.draw_whole(folders, few, case, 300, 5, choose_setup(), 1)
 
     row = draw()
     assert (row["train_rows"], row["test_rows"]) == (200, 100) and 0 <= row["reached"] <= 1
