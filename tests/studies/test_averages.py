@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from competition.config import Config
+from competition.runs.files import read_table
 from competition.studies.averages import compare, plan_draws
 
 LABELS = np.tile(np.arange(10), 90)
@@ -45,3 +46,17 @@ def test_errors_are_those_of_the_planted_members():
     predicted = {(a["average"], a["members"]): a["predicted"] for a in lines if a.get("predicted") is not None}
     assert predicted["folds", 3] == pytest.approx(1 / 900, rel=0.2)
     assert predicted["refit", 2] == pytest.approx(1 / 900 * 1.5**-0.3, rel=0.2)
+
+
+@pytest.mark.slow
+def test_from_the_command_line_to_the_table(command, folders):
+    where = ("--input", folders / "input", "--submissions", folders / "runs", "--jobs", "1")
+    base = "quick,epochs=2,width=0.125,batch_size=32,folds=2"
+    done = command("study", "--kind", "averages", "--base", base, "--name", "averages", *where)
+    lines = read_table(folders / "runs" / "studies" / "averages.csv")
+    assert done.returncode == 0 and "both, 4 members" in done.stdout, done.stderr
+    assert {(line["average"], line["members"]) for line in lines} == {
+        ("folds", "1"), ("folds", "2"), ("refit", "1"), ("refit", "2"), ("both", "3"), ("both", "4"),
+    }  # fmt: skip
+    assert all(float(line["low"]) <= float(line["difference"]) <= float(line["high"]) for line in lines)
+    assert all(0 <= float(line["predicted"]) <= 1 for line in lines if line["predicted"])

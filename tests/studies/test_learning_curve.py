@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from competition.config import Config
+from competition.runs.files import read_table
 from competition.studies.learning_curve import BLOCKS, plan_chains, power
 
 LABELS = np.tile(np.arange(10), 60)
@@ -36,3 +37,14 @@ def test_a_planted_power_lies_in_its_interval():
         inside += abs(exponent - 0.3) < half
         halves.append(half)
     assert inside >= 88 and np.mean(halves) == pytest.approx(0.09, abs=0.03)
+
+
+@pytest.mark.slow
+def test_from_the_command_line_to_the_table(command, folders):
+    where = ("--input", folders / "input", "--submissions", folders / "runs", "--jobs", "1", "--seeds", "1")
+    base = "quick,epochs=4,width=0.125,batch_size=16"
+    done = command("study", "--kind", "rows", "--base", base, "--name", "rows", *where)
+    lines = read_table(folders / "runs" / "studies" / "rows.csv")
+    assert done.returncode == 0 and done.stdout.count("rows to the power of") == 3, done.stderr
+    assert len(lines) == 3 * (BLOCKS - 1) and len({line["fit_rows"] for line in lines}) == BLOCKS - 1
+    assert sum(float(line["low"]) < float(line["exponent"]) < float(line["high"]) for line in lines if line["low"]) == 3
