@@ -20,7 +20,7 @@ MNIST = (
     "mnist-csv",
 )  # sources of the public 70,000, which hold the test labels: for the baselines alone
 PROTOCOL = ("folds", "repeats", "holdout")
-ARCHITECTURES = ("pooled", "fine", "normalized", "residual", "lenet", "shallow", "dense", "reference", "tiny")  # in models.py
+ARCHITECTURES = ("pooled", "fine", "normalized", "residual", "lenet", "shallow", "dense", "reference")  # in models.py
 PLAIN, TTA = 0, 1  # first axis of every array of predictions: of the images as they are, and by test-time augmentation
 
 
@@ -240,7 +240,6 @@ RECIPES = {
             learning_rate=8e-3,
             early_stopping_fraction=0.05,
         ),
-        Config(recipe="swift", epochs=9),
         *BASELINES.values(),
         REFERENCE,
     )

@@ -43,12 +43,6 @@ FAILURES = (
         f"accept them at {RULES}",
     ),
     (
-        "teapot",
-        r"\b418 Client",
-        "Kaggle must be no teapot",
-        "the same command with coffee",
-    ),
-    (
         "busy",
         r"\b429 Client|too many requests|rate.?limit|\b5\d\d Server Error|internal (server )?error|"
         r"bad gateway|service unavailable|gateway time-?out|try again later",

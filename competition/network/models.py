@@ -211,12 +211,6 @@ def reference(x: Any, config: Config) -> Any:
     return layers.Flatten()(layers.BatchNormalization()(x))
 
 
-def tiny(x: Any, config: Config) -> Any:
-    """One convolution."""
-    x = layers.Conv2D(channels_of(8, config), 5, strides=4, activation="relu")(x)
-    return layers.Flatten()(x)
-
-
 ARCHITECTURES: dict[str, Callable[[Any, Config], Any]] = {
-    function.__name__: function for function in (pooled, fine, normalized, residual, lenet, shallow, dense, reference, tiny)
+    function.__name__: function for function in (pooled, fine, normalized, residual, lenet, shallow, dense, reference)
 }
