@@ -11,28 +11,23 @@ from pathlib import Path
 
 import numpy as np
 
-from competition.config import PLAIN, TTA, Config, choose_config
-from competition.data.dataset import load_dataset
+from competition.config import PLAIN, TTA, Config
 from competition.ensemble import scoring
 from competition.ensemble.folds import (
     exchangeable_groups,
     is_refit,
-    kept_out,
     members_per_row,
     plan_members,
     repeated_folds,
 )
-from competition.errors import CompetitionError
-from competition.execution.engines import choose_engine
-from competition.kaggle.download import fetch_missing
 from competition.network.calibration import log_losses
 from competition.network.device import choose_setup
 from competition.network.member import Member, seed_of
 from competition.runs import files
 from competition.runs.folders import Folders
 from competition.runs.version import git_commit
-from competition.studies.members import train_plans
-from competition.studies.settings import THIRDS, read_base, table_path, words_of
+from competition.studies.members import open_study, train_all
+from competition.studies.settings import THIRDS, table_path, words_of
 from competition.studies.statistics import MEASURES, VARIANTS, averages, calibrated, sizes
 
 KINDS = ("folds", "refit", "both")
@@ -62,24 +57,17 @@ def run_averages(
     Raises:
         CompetitionError: the data or the settings cannot be used, another study trains, or a member does not learn.
     """
-    engine = choose_engine(jobs, scheduler)
-    fetch_missing(folders, source)
-    dataset = load_dataset(folders, source)
-    config = read_base(choose_config(None, dataset.source, {}), base, 1)
+    engine, dataset, config, rows = open_study(folders, base, 1, source, jobs, scheduler)
     config = replace(config, refit=config.refit or config.folds)
     labels = dataset.train.labels
-    rows = np.setdiff1d(np.arange(len(labels)), kept_out(dataset.train))
     table = table_path(folders, name, f"averages-{base or config.recipe}", "", False)
     draws = plan_draws(config, labels, rows)
     setup = engine.allocate(choose_setup(threads=1), sum(len(members) for _, members in draws))
     print(f"Averages of {words_of(config)}, {setup.describe()},\n{engine.describe()}.")
     same = {"base": words_of(config), "rows": len(rows), "source": dataset.source, "commit": git_commit()}
-    plans = {f"draw {number}": members for number, (_, members) in enumerate(draws, start=1)}
-    results = train_plans(plans, folders.studies / "members", setup, dataset, engine)
-    for result in results.values():
-        if isinstance(result, CompetitionError):
-            raise result
-    probs = {member.name: results[member.name].val_probs for _, members in draws for member in members}
+    members = [member for _, members in draws for member in members]
+    results = train_all(members, folders.studies / "members", setup, dataset, engine)
+    probs = {name: result.val_probs for name, result in results.items()}
     lines = [line | same for line in compare(config, labels, draws, probs)]
     files.write_table(table, COLUMNS, lines)
     print(summary(lines), f"\n\nTable                    {table}")

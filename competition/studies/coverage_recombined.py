@@ -19,14 +19,13 @@ from competition.config import RECIPES
 from competition.data.dataset import Dataset
 from competition.ensemble import scoring
 from competition.ensemble.folds import exchangeable_groups, members_per_row, repeated_folds
-from competition.errors import CompetitionError
 from competition.execution.engines import Engine
 from competition.network.device import Setup
 from competition.network.member import Member, seed_of
 from competition.runs.checkpoint import MemberResult
 from competition.runs.folders import Folders
 from competition.studies.coverage_whole import ALL, row_of
-from competition.studies.members import train_plans
+from competition.studies.members import train_all
 
 BLOCKS, TESTED = 6, 2
 KINDS = ("pooled", "normalized")
@@ -63,11 +62,8 @@ def draw_recombined(folders: Folders, setup: Setup, engine: Engine, dataset: Dat
     rows = []
     for partition in partitions:
         blocks, pool = plan_pool(dataset.train.labels, partition)
-        plans, settled = {"pool": list(pool.values())}, engine.allocate(setup, len(pool))
-        results = train_plans(plans, folders.coverage / "members", settled, dataset, engine)
-        for failed in results.values():
-            if isinstance(failed, CompetitionError):
-                raise failed
+        allocated = engine.allocate(setup, len(pool))
+        results = train_all(list(pool.values()), folders.coverage / "members", allocated, dataset, engine)
         for tested in combinations(range(BLOCKS), TESTED):
             for case in CASES:
                 rows.append(_draw(case, partition, tested, blocks, pool, results, dataset.train.labels))

@@ -13,20 +13,16 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import t
 
-from competition.config import Config, choose_config
-from competition.data.dataset import load_dataset
-from competition.ensemble.folds import kept_out, repeated_folds
-from competition.errors import CompetitionError
-from competition.execution.engines import choose_engine
-from competition.kaggle.download import fetch_missing
+from competition.config import Config
+from competition.ensemble.folds import repeated_folds
 from competition.network.calibration import log_losses
 from competition.network.device import choose_setup
 from competition.network.member import Member, seed_of
 from competition.runs import files
 from competition.runs.folders import Folders
 from competition.runs.version import git_commit
-from competition.studies.members import train_plans
-from competition.studies.settings import BASE, read_base, table_path, words_of
+from competition.studies.members import open_study, train_all
+from competition.studies.settings import table_path, words_of
 from competition.studies.statistics import MEASURES
 
 BLOCKS = 6
@@ -55,20 +51,13 @@ def run_learning_curve(
     Raises:
         CompetitionError: the data or the settings cannot be used, another study trains, or a member does not learn.
     """
-    engine = choose_engine(jobs, scheduler)
-    fetch_missing(folders, source)
-    dataset = load_dataset(folders, source)
-    config = read_base(choose_config(None, dataset.source, {}), base, seeds)
-    rows = np.setdiff1d(np.arange(len(dataset.train)), kept_out(dataset.train))
+    engine, dataset, config, rows = open_study(folders, base, seeds, source, jobs, scheduler)
     table = table_path(folders, name, f"learning-curve-{base or config.recipe}", "", False)
     members = plan_chains(config, dataset.train.labels, rows, seeds)
     setup = engine.allocate(choose_setup(threads=1), len(members))
     print(f"Learning curve of {words_of(config)}, {setup.describe()},\n{engine.describe()}.")
     commit = git_commit()  # before hours pass
-    results = train_plans({BASE: members}, folders.studies / "members", setup, dataset, engine)
-    for result in results.values():
-        if isinstance(result, CompetitionError):
-            raise result
+    results = train_all(members, folders.studies / "members", setup, dataset, engine)
     losses = np.array([
         losses_of(dataset.train.labels[member.val_rows], results[member.name].val_probs[config.submitted])
         for member in members

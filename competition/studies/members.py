@@ -4,24 +4,67 @@ import json
 from dataclasses import asdict, replace
 from hashlib import sha256
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
-from competition.data.dataset import Dataset
+from competition.config import Config, choose_config
+from competition.data.dataset import Dataset, load_dataset
 from competition.data.digits import Digits, content_hash
+from competition.ensemble.folds import kept_out
 from competition.ensemble.members import Trainer
 from competition.errors import CompetitionError
-from competition.execution.engines import Engine
+from competition.execution.engines import Engine, choose_engine
 from competition.execution.progress import Progress
+from competition.kaggle.download import fetch_missing
 from competition.network.device import Setup, versions
 from competition.network.member import Member
 from competition.runs import files
 from competition.runs.checkpoint import MemberResult, read_intact, write_result
+from competition.runs.folders import Folders
 from competition.runs.version import code_sha256
-from competition.studies.settings import OWN
+from competition.studies.settings import OWN, read_base
 
 # The modules of network/ on which a trained member depends
 TRAINING = ("augmentation", "calibration", "device", "early_stopping", "member", "models", "training")
+
+
+class Study(NamedTuple):
+    """What a study of one base trains with and on; `rows` are the numbers of the training rows that it may see."""
+
+    engine: Engine
+    dataset: Dataset
+    config: Config
+    rows: np.ndarray
+
+
+def open_study(folders: Folders, base: str, seeds: int, source: str, jobs: int | None, scheduler: str | None) -> Study:
+    """Find the data and read the base.
+
+    Raises:
+        CompetitionError: the data or the settings cannot be used, or there is no such scheduler.
+    """
+    engine = choose_engine(jobs, scheduler)
+    fetch_missing(folders, source)
+    dataset = load_dataset(folders, source)
+    config = read_base(choose_config(None, dataset.source, {}), base, seeds)
+    return Study(engine, dataset, config, np.setdiff1d(np.arange(len(dataset.train)), kept_out(dataset.train)))
+
+
+def train_all(
+    members: list[Member], folder: Path, setup: Setup, dataset: Dataset, engine: Engine
+) -> dict[str, MemberResult]:
+    """Like `train_plans`, of one plan of which each member is needed.
+
+    Raises:
+        CompetitionError: likewise, or a member does not learn.
+    """
+    results = {}
+    for name, result in train_plans({"all": members}, folder, setup, dataset, engine).items():
+        if isinstance(result, CompetitionError):
+            raise result
+        results[name] = result
+    return results
 
 
 def train_plans(
