@@ -1,5 +1,6 @@
 import html
 import importlib.util
+import os
 import re
 import shlex
 import subprocess
@@ -194,13 +195,20 @@ def test_other_data_is_refused(made, tmp_path, monkeypatch):
         load_dataset_of(folders, manifest)
 
 
+def dry_run(words):
+    """The last line that make would start; the variables of a make that runs these tests would add lines of its own."""
+    clean = {name: os.environ[name] for name in ("PATH", "HOME")}
+    return subprocess.run(
+        ["make", "-n", *words], cwd=ROOT, env=clean, capture_output=True, text=True
+    ).stdout.splitlines()[-1]
+
+
 def test_the_repeating_command_names_what_differs_and_parses(made):
     run = made[1]
     command = repeat_command(run)
     arguments = "--folds 2 --source sample --precision float32"
     assert command == f"make train NEW=1 RECIPE=quick ARGS='{arguments}'"
-    dry = subprocess.run(["make", "-n", *shlex.split(command)[1:]], cwd=ROOT, capture_output=True, text=True)
-    started = shlex.split(dry.stdout.splitlines()[-1])
+    started = shlex.split(dry_run(shlex.split(command)[1:]))
     options = __main__.parser().parse_args(started[started.index("competition") + 1 :])
     assert (options.recipe, options.new, options.folds, options.precision) == ("quick", True, 2, "float32")
     manifest, before = run.manifest, run.manifest
@@ -211,8 +219,7 @@ def test_the_repeating_command_names_what_differs_and_parses(made):
     manifest["identity"] |= {"threads": None, "onednn": None, "precision": "x; echo $(shell echo run) $HOME"}
     run.write_json("manifest.json", manifest)  # somebody else's
     words = shlex.split(repeat_command(run))[1:]
-    dry = subprocess.run(["make", "-n", *words], cwd=ROOT, capture_output=True, text=True)
-    assert shlex.split(dry.stdout.splitlines()[-1])[-1] == manifest["identity"]["precision"]
+    assert shlex.split(dry_run(words))[-1] == manifest["identity"]["precision"]
     run.write_json("manifest.json", before)
 
 
