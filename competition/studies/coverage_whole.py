@@ -32,6 +32,7 @@ CASES = {
     "no label smoothing": [{"label_smoothing": 0}],
     "random splits": [{"folds": 1, "repeats": 6, "holdout": 0.25}],
     "blend": [{}, {"architecture": "normalized", "seed": 1}],
+    "refit": [{"refit": 4}],
 }
 JUDGED_BY = (
     "network",

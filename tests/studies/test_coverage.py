@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from competition.data.digits import read_digits
+from competition.ensemble.scoring import ROWS_EXPONENT
 from competition.errors import CompetitionError
 from competition.network.device import choose_setup
 from competition.runs.checkpoint import MemberResult
@@ -29,10 +30,10 @@ def planted(pool, wrong):
 
 def test_a_member_of_the_pool_is_asked_about_all_that_it_has_not_seen():
     blocks, pool = plan_pool(LABELS, 7)
-    assert len(pool) == 20 * 3 and len({member.seed for member in pool.values()}) == 60
+    assert len(pool) == 20 * 3 + 15 * 2 and len({member.seed for member in pool.values()}) == 90
     assert sorted(np.concatenate(blocks)) == list(range(1200))
-    for (half, _, _), member in pool.items():
-        assert sorted(member.train_rows) == sorted(np.concatenate([blocks[block] for block in half]))
+    for (fitted, _, _), member in pool.items():
+        assert sorted(member.train_rows) == sorted(np.concatenate([blocks[block] for block in fitted]))
         assert sorted([*member.train_rows, *member.val_rows]) == list(range(1200))
 
 
@@ -45,7 +46,8 @@ def test_a_draw_judges_each_row_by_members_that_never_saw_it(case):
         row = coverage_recombined._draw(case, 7, tested, blocks, pool, results, LABELS)
         test = np.concatenate([blocks[block] for block in tested])
         assert row["reached"] == pytest.approx(1 - np.isin(test, wrong).mean(), abs=1e-6)
-        assert row["predicted"] == pytest.approx(row["out_of_fold"], abs=1e-6)  # members that agree promise no gain
+        gain = (4 / 3) ** -ROWS_EXPONENT if case == "refit" else 1  # by rows alone: members that agree promise no other
+        assert 1 - row["predicted"] == pytest.approx((1 - row["out_of_fold"]) * gain, abs=1e-6)
         if case != "random splits":  # which leave rows that nobody judged
             trained = np.setdiff1d(np.arange(1200), test)
             assert row["out_of_fold"] == pytest.approx(1 - np.isin(trained, wrong).mean(), abs=1e-6)
