@@ -9,6 +9,7 @@ import io
 
 import matplotlib
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedFormatter, FixedLocator, MaxNLocator, NullLocator
 from scipy.stats import entropy
@@ -71,7 +72,9 @@ def curves(histories, kept, measure: str, label_smoothing: float = 0.0) -> Figur
         label_smoothing: that of the training; the least possible loss is subtracted, near which curves would look flat.
     """
     least = least_loss(label_smoothing) if measure == "loss" else 0.0
-    figure, axes = _axes(QUESTIONS[measure], "epoch", f"loss − {least:.2f}, the least possible" if least else measure)
+    figure, axes = titled_axes(
+        QUESTIONS[measure], "epoch", f"loss − {least:.2f}, the least possible" if least else measure
+    )
     top = 0.9999 if measure == "accuracy" else np.inf
     for prefix, color, label in (("", ORANGE, "training (augmented)"), ("val_", BLUE, "early-stopping slice")):
         for i, history in enumerate(histories):
@@ -109,7 +112,7 @@ def overlaid(runs, names, measure: str, label_smoothings=(0.0, 0.0)) -> Figure:
         "accuracy": ("Whose errors fall further?", "fraction of errors"),
         "loss": ("Whose loss falls further?", "loss − the least possible"),
     }[measure]
-    figure, axes = _axes(title, "epoch", name)
+    figure, axes = titled_axes(title, "epoch", name)
     for histories, run, smoothing, color in zip(runs, names, label_smoothings, (BLUE, ORANGE), strict=True):
         for i, history in enumerate(histories):
             values = np.asarray(history["val_" + measure])
@@ -130,7 +133,7 @@ def least_loss(label_smoothing: float) -> float:
 @styled
 def confusion_matrix(counts) -> Figure:
     """Counts (10, 10) by label and prediction; of the diagonal the numbers alone, without colour."""
-    figure, axes = _axes("The darker, the more often confused", "predicted", "label", size=(4.6, 4.4))
+    figure, axes = titled_axes("The darker, the more often confused", "predicted", "label", size=(4.6, 4.4))
     errors = np.where(np.eye(10, dtype=bool), 0, counts)
     axes.imshow(np.sqrt(errors), cmap="Oranges", vmax=2 * np.sqrt(max(1, errors.max())))
     for row, column in np.argwhere(counts):
@@ -143,7 +146,7 @@ def confusion_matrix(counts) -> Figure:
 @styled
 def class_shares(train_labels, predicted) -> Figure:
     """Share of each digit in train.csv and among the predicted test rows."""
-    figure, axes = _axes("Is each digit as frequent among the predictions?", "digit", "share of the rows, %")
+    figure, axes = titled_axes("Is each digit as frequent among the predictions?", "digit", "share of the rows, %")
     for shift, labels, color, name in (
         (-0.2, train_labels, BLUE, "train.csv"),
         (0.2, predicted, ORANGE, "test, predicted"),
@@ -159,7 +162,7 @@ def class_shares(train_labels, predicted) -> Figure:
 @styled
 def ink_shares(train_images, test_images) -> Figure:
     """How much ink the images of both files hold."""
-    figure, axes = _axes(
+    figure, axes = titled_axes(
         "As much ink in both?", "mean of an image's pixels (0 paper … 255 ink)", "share of the images, %"
     )
     for images, color, name in ((train_images, BLUE, "train.csv"), (test_images, ORANGE, "test.csv")):
@@ -173,7 +176,7 @@ def ink_shares(train_images, test_images) -> Figure:
 @styled
 def reliability(bins: dict) -> Figure:
     """Reliability diagram of `scoring.calibration`'s bins, with their rows and 95 % intervals."""
-    figure, axes = _axes(
+    figure, axes = titled_axes(
         "Calibrated probabilities lie on the line", "mean probability of the predicted digit", "accuracy"
     )
     right = np.round(bins["accuracy"] * bins["count"])
@@ -210,7 +213,7 @@ def growth(measured, predicted) -> Figure:
     Args:
         measured, predicted: pairs (members (k,), accuracy (k,)).
     """
-    figure, axes = _axes("How errors fall with the members", "members averaged", "errors in 10,000")
+    figure, axes = titled_axes("How errors fall with the members", "members averaged", "errors in 10,000")
     axes.plot(predicted[0], 1e4 * (1 - np.asarray(predicted[1])), "--", color=ORANGE, label="predicted, unseen rows")
     axes.plot(measured[0], 1e4 * (1 - np.asarray(measured[1])), "o-", color=BLUE, ms=4, label="measured, out-of-fold")
     axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
@@ -218,35 +221,8 @@ def growth(measured, predicted) -> Figure:
     return figure
 
 
-@styled
-def intervals(names, series, unit: str) -> Figure:
-    """Dots with their 95 % intervals, a row for each name, which is written above its dots.
-
-    Args:
-        names: of the rows, from top to bottom.
-        series: from a label to an array (rows, 2), differences and half of their intervals; two at most.
-        unit: of both.
-    """
-    figure, axes = _axes(
-        "Intervals across the line: no significant difference", unit, "", size=(4.6, 1.1 + 0.55 * len(names))
-    )
-    rows = np.arange(len(names))
-    axes.vlines(np.zeros(len(names)), rows + 0.1, rows + 0.52, color=INK, lw=0.8, alpha=0.6)
-    for i, (label, values) in enumerate(series.items()):
-        found, half = np.asarray(values, float).T
-        color, marker = ((BLUE, "o"), (ORANGE, "s"))[i]
-        axes.errorbar(found, rows + 0.2 + 0.22 * i, xerr=half, fmt=marker, ms=4, lw=1.2, color=color, label=label)
-    for row, name in enumerate(names):
-        name = name if len(name) <= 62 else name[:61] + "…"
-        axes.annotate(name, (0, row), xycoords=("axes fraction", "data"), va="center", fontsize=8)
-    axes.set_ylim(len(names) - 0.35, -0.3)
-    axes.yaxis.set_major_locator(NullLocator())
-    axes.spines.left.set_visible(False)
-    figure.legend(fontsize=8, ncols=2, loc="outside lower right")
-    return figure
-
-
-def _axes(title: str, x: str, y: str, size=SIZE):
+def titled_axes(title: str, x: str, y: str, size=SIZE) -> tuple[Figure, Axes]:
+    """A figure of that size in inches with one grid of axes, and the axes."""
     figure = Figure(figsize=size, layout="constrained")
     axes = figure.add_subplot()
     axes.set_title(title, loc="left")

@@ -10,6 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from competition.config import PLAIN, TTA, Config
 from competition.ensemble import scoring
@@ -23,6 +25,7 @@ from competition.ensemble.folds import (
 from competition.network.calibration import log_losses
 from competition.network.device import choose_setup
 from competition.network.member import Member, seed_of
+from competition.report.figures import BLUE, ORANGE, styled, titled_axes, to_png
 from competition.runs import files
 from competition.runs.folders import Folders
 from competition.runs.version import git_commit
@@ -70,7 +73,8 @@ def run_averages(
     probs = {name: result.val_probs for name, result in results.items()}
     lines = [line | same for line in compare(config, labels, draws, probs)]
     files.write_table(table, COLUMNS, lines)
-    print(summary(lines), f"\n\nTable                    {table}")
+    files.write(table.with_suffix(".png"), to_png(figure_of(lines)))
+    print(summary(lines), f"\n\nTable                    {table}\nFigure                   {table.with_suffix('.png')}")
     return table
 
 
@@ -168,6 +172,26 @@ def predict(config: Config, labels, draws, probs, kind: str, size: int) -> float
         ratio = rows / np.mean([len(member.train_rows) for member in own]) if kind == "refit" else 1.0
         rates.append(1 - scoring.predict_leaderboard(labels[train], out_of_fold[train], groups, ratio)["score"])
     return float(np.mean(rates))
+
+
+@styled
+def figure_of(lines: list[dict]) -> Figure:
+    """Errors of averages of folds' and of refit members, of the images as they are and by TTA.
+
+    Args:
+        lines: dicts of COLUMNS.
+    """
+    figure, axes = titled_axes("What do more members bring, and TTA?", "members averaged", "errors in 10,000")
+    own = [line for line in lines if line["measure"] == "errors" and line["average"] != "both"]
+    for kind, variant in dict.fromkeys((line["average"], line["variant"]) for line in own):
+        curve = [line for line in own if (line["average"], line["variant"]) == (kind, variant)]
+        color, style = {"folds": BLUE, "refit": ORANGE}[kind], {"plain": "o--", "tta": "o-"}[variant]
+        label = f"{'all rows (refit)' if kind == 'refit' else 'folds'}, {'TTA' if variant == 'tta' else variant}"
+        members, rates = [line["members"] for line in curve], [1e4 * line["value"] for line in curve]
+        axes.plot(members, rates, style, color=color, ms=4, label=label)
+    axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
+    axes.legend(fontsize=8, loc="upper right")
+    return figure
 
 
 def summary(lines: list[dict]) -> str:

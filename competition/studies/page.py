@@ -2,9 +2,13 @@
 
 from pathlib import Path
 
+import numpy as np
 from markupsafe import Markup
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
 
 from competition.report import figures
+from competition.report.figures import BLUE, INK, ORANGE, styled, titled_axes
 from competition.report.html import render
 from competition.runs import files
 from competition.runs.folders import PACKAGE
@@ -46,8 +50,36 @@ def make_study_page(table: Path) -> Path:
             measure: min(float(line["widened"]) for (_, *key), line in by.items() if key == [VARIANTS[-1], 1, measure])
             for measure in MEASURES
         },
-        figure=Markup(figures.to_svg(figures.intervals(shown, series, "% of the base; left of 0 is better"))),
+        figure=Markup(figures.to_svg(intervals(shown, series, "% of the base; left of 0 is better"))),
     )
     path = table.with_suffix(".html")
     files.write(path, page)
     return path
+
+
+@styled
+def intervals(names, series, unit: str) -> Figure:
+    """Dots with their 95 % intervals, a row for each name, which is written above its dots.
+
+    Args:
+        names: of the rows, from top to bottom.
+        series: from a label to an array (rows, 2), differences and half of their intervals; two at most.
+        unit: of both.
+    """
+    figure, axes = titled_axes(
+        "Intervals across the line: no significant difference", unit, "", size=(4.6, 1.1 + 0.55 * len(names))
+    )
+    rows = np.arange(len(names))
+    axes.vlines(np.zeros(len(names)), rows + 0.1, rows + 0.52, color=INK, lw=0.8, alpha=0.6)
+    for i, (label, values) in enumerate(series.items()):
+        found, half = np.asarray(values, float).T
+        color, marker = ((BLUE, "o"), (ORANGE, "s"))[i]
+        axes.errorbar(found, rows + 0.2 + 0.22 * i, xerr=half, fmt=marker, ms=4, lw=1.2, color=color, label=label)
+    for row, name in enumerate(names):
+        name = name if len(name) <= 62 else name[:61] + "…"
+        axes.annotate(name, (0, row), xycoords=("axes fraction", "data"), va="center", fontsize=8)
+    axes.set_ylim(len(names) - 0.35, -0.3)
+    axes.yaxis.set_major_locator(NullLocator())
+    axes.spines.left.set_visible(False)
+    figure.legend(fontsize=8, ncols=2, loc="outside lower right")
+    return figure

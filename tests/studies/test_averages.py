@@ -5,7 +5,7 @@ import pytest
 
 from competition.config import Config
 from competition.runs.files import read_table
-from competition.studies.averages import compare, plan_draws
+from competition.studies.averages import compare, figure_of, plan_draws
 
 LABELS = np.tile(np.arange(10), 90)
 CONFIG = Config(folds=3, refit=2)
@@ -43,6 +43,8 @@ def test_errors_are_those_of_the_planted_members():
     assert errors["refit", 1] == pytest.approx(0.5 / 900, abs=1e-6) and errors["both", 4] == pytest.approx(
         1 / 900, abs=1e-6
     )
+    drawn = {line.get_label(): list(line.get_ydata()) for line in figure_of(lines).axes[0].lines}
+    assert drawn["all rows (refit), TTA"] == [1e4 * errors["refit", 1], 1e4 * errors["refit", 2]]
     predicted = {(a["average"], a["members"]): a["predicted"] for a in lines if a.get("predicted") is not None}
     assert predicted["folds", 3] == pytest.approx(1 / 900, rel=0.2)
     assert predicted["refit", 2] == pytest.approx(1 / 900 * 1.5**-0.3, rel=0.2)
@@ -54,6 +56,7 @@ def test_from_the_command_line_to_the_table(command, folders):
     base = "quick,epochs=2,width=0.125,batch_size=32,folds=2"
     done = command("study", "--kind", "averages", "--base", base, "--name", "averages", *where)
     lines = read_table(folders / "runs" / "studies" / "averages.csv")
+    assert (folders / "runs" / "studies" / "averages.png").read_bytes().startswith(b"\x89PNG")
     assert done.returncode == 0 and "both, 4 members" in done.stdout, done.stderr
     assert {(line["average"], line["members"]) for line in lines} == {
         ("folds", "1"), ("folds", "2"), ("refit", "1"), ("refit", "2"), ("both", "3"), ("both", "4"),
