@@ -11,6 +11,7 @@ import lzma
 import re
 import zipfile
 import zlib
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from shlex import quote
@@ -19,7 +20,11 @@ from competition.errors import CompetitionError
 
 LARGEST = 256 << 20  # bytes of one CSV, unpacked; train.csv has 77 million
 HEAD = 512  # bytes that tell what a file is
-COMPRESSED = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\x00": lzma.open}  # by their first bytes
+COMPRESSED: dict[bytes, Callable] = {
+    b"\x1f\x8b": gzip.open,
+    b"BZh": bz2.open,
+    b"\xfd7zXZ\x00": lzma.open,
+}  # by their first bytes
 PACKED = (".gz", ".bz2", ".xz", ".zip")  # what may stand behind `.csv`
 _DAMAGED = (OSError, EOFError, ValueError, RuntimeError, zipfile.BadZipFile, zlib.error, lzma.LZMAError,
             NotImplementedError)  # fmt: skip

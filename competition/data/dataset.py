@@ -10,7 +10,7 @@ import numpy as np
 
 from competition.config import MNIST
 from competition.data.constants import COMPETITION, PAGE, REAL, RULES, TEST, TRAIN
-from competition.data.digits import Digits, content_hash, read_digits
+from competition.data.digits import Digits, LabelledDigits, content_hash, read_digits
 from competition.data.inputs import KAGGLES_ZIP, MNIST_FILES, describe_files, find_csv, find_files
 from competition.errors import CompetitionError, one_line
 from competition.runs import files
@@ -41,7 +41,7 @@ class Dataset:
         test_labels: int64 array (n_test,), the true labels of the sample's or MNIST's test digits; None for Kaggle's.
     """
 
-    train: Digits
+    train: LabelledDigits
     test: Digits
     test_labels: np.ndarray | None
 
@@ -162,18 +162,18 @@ def _read(folders: Folders, train_path: Path, test_path: Path) -> Dataset:
 def _read_mnist(folders: Folders, source: str) -> Dataset:
     """MNIST's 60,000 and 10,000: its test labels are known, and no member sees them."""
     if source == "mnist-csv":
-        paths = [find_csv(folders.input, name) for name in MNIST_FILES]
-        if not all(paths):
+        paths = [path for name in MNIST_FILES if (path := find_csv(folders.input, name))]
+        if len(paths) < 2:
             raise CompetitionError(
                 f"{folders.input} must hold {' and '.join(MNIST_FILES)}. Received: "
-                f"{'one of them' if any(paths) else 'neither'}. Next: put them there, or --source mnist-keras."
+                f"{'one of them' if paths else 'neither'}. Next: put them there, or --source mnist-keras."
             )
         read = [read_digits(path, labelled=True, cache=folders.cache, header=False) for path in paths]
         (images, labels), (test, test_labels) = [(digits.images, digits.labels) for digits in read]
     else:
         path = _find_npz(folders.mnist_npz) or _download_npz()
         (images, labels), (test, test_labels) = _read_npz(path)
-    train = Digits(images, labels, source, content_hash(images, labels))
+    train = LabelledDigits(images, labels, source, content_hash(images, labels))
     return Dataset(train, Digits(test, None, source, content_hash(test, None)), test_labels)
 
 

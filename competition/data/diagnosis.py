@@ -79,14 +79,14 @@ def header_problem(text: bytes, columns: list[str], labelled: bool | None) -> Fi
     if labelled is not None and (problem := _other_columns(columns, others, labelled)):
         return problem
     wanted = (["label"] if labelled else []) + PIXELS
-    for problem, names in (
+    for what, names in (
         ("no column", [name for name in wanted if name not in columns]),
         ("the repeated column", sorted({name for name in columns if columns.count(name) > 1 and name in wanted})),
         ("the unknown column", [name for name in others if name not in wanted and labelled is not None]),
     ):
         if names:
             more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-            return FileProblem(rule, f"{problem} {names[0]!r}{more}")
+            return FileProblem(rule, f"{what} {names[0]!r}{more}")
     return None
 
 

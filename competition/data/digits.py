@@ -4,6 +4,7 @@ import hashlib
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, overload
 
 import numpy as np
 
@@ -38,6 +39,19 @@ class Digits:
         return len(self.images)
 
 
+@dataclass(frozen=True)
+class LabelledDigits(Digits):
+    """Pictures whose labels are known."""
+
+    labels: np.ndarray
+
+
+@overload
+def read_digits(
+    path: Path, labelled: Literal[True], cache: Path | None = None, header: bool = True
+) -> LabelledDigits: ...
+@overload
+def read_digits(path: Path, labelled: bool, cache: Path | None = None, header: bool = True) -> Digits: ...
 def read_digits(path: Path, labelled: bool, cache: Path | None = None, header: bool = True) -> Digits:
     """Read one file in Kaggle's format and check every value of it.
 
@@ -65,7 +79,7 @@ def read_digits(path: Path, labelled: bool, cache: Path | None = None, header: b
     except FileProblem as problem:
         raise problem.of(path, ASIDE) from None
     images, labels, sha256 = cached
-    return Digits(images, labels, KNOWN_CONTENT.get(sha256, "other"), sha256)
+    return (LabelledDigits if labelled else Digits)(images, labels, KNOWN_CONTENT.get(sha256, "other"), sha256)
 
 
 def read_unlabelled(path: Path) -> tuple[np.ndarray, np.ndarray | None]:

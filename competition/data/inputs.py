@@ -27,9 +27,9 @@ def find_files(folder: Path) -> tuple[Path, Path] | None:
     deeper.
     """
     for place in (folder, *_folders(folder)):
-        pair = find_csv(place, TRAIN), find_csv(place, TEST)
-        if all(pair):
-            return pair
+        train, test = find_csv(place, TRAIN), find_csv(place, TEST)
+        if train and test:
+            return train, test
         zips = sorted(path for path in _shown(place) if path.suffix.lower() == ".zip" and path.is_file())
         zips = [path for path in zips if names_in(path) >= {TRAIN, TEST}]
         zips = [path for path in zips if plain_name(path) == f"{COMPETITION}.zip"] or zips

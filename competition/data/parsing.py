@@ -97,8 +97,8 @@ def _labels_if_any(text: bytes, columns: list[str]) -> np.ndarray | None:
     named = [i for i, name in enumerate(columns) if name in LABELS]
     if len(named) != 1:
         return None
-    how = {"dtype": str, "keep_default_na": False, "index_col": False, "usecols": named}
-    labels = pd.read_csv(io.BytesIO(text), **how).iloc[:, 0].str.strip()
+    table = pd.read_csv(io.BytesIO(text), dtype=str, keep_default_na=False, index_col=False, usecols=named)
+    labels = table.iloc[:, 0].str.strip()
     return labels.str[0].astype(np.int64).to_numpy() if labels.str.fullmatch(r"[0-9](\.0*)?").all() else None
 
 
@@ -120,9 +120,10 @@ def _read_plain(text: bytes, columns: list[str]) -> np.ndarray | None:
     characters, start, tables = np.frombuffer(text, np.uint8), len(header + end), []
     while start < len(text):
         stop = text.rfind(b"\n", start, start + BLOCK) + 1
-        tables.append(_read_rows(characters[start - 2 : stop], len(columns), end))
-        if tables[-1] is None:
+        rows = _read_rows(characters[start - 2 : stop], len(columns), end)
+        if rows is None:
             return None
+        tables.append(rows)
         start = stop
     return np.concatenate(tables) if tables else None
 

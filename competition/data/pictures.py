@@ -106,7 +106,7 @@ def opaque(pixels: np.ndarray) -> np.ndarray:
         return np.zeros_like(colour)
     left, top, width, height = cv2.boundingRect(solid.astype(np.uint8))
     edge = solid & ~cv2.erode(solid.astype(np.uint8), np.ones((3, 3))).astype(bool)
-    paper = np.median(colour[edge], axis=0) if edge.any() else np.float32([0, 0, 0])
+    paper = np.median(colour[edge], axis=0) if edge.any() else np.zeros(3, np.float32)
     drawn = np.abs(colour[solid] - paper).max(axis=1) > 40
     if solid.sum() > 0.5 * width * height and 0 < drawn.mean() < 0.6:
         return (colour * alpha + paper * (1 - alpha))[top : top + height, left : left + width]

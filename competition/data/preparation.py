@@ -90,7 +90,7 @@ def strokes_of(ink: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[Piece]] | 
     numbers = np.flatnonzero(np.bincount(labels[strong & (mask > 0)]))
     masses = np.bincount(labels.ravel(), ink.ravel())
     where = ndimage.find_objects(labels)
-    pieces = [Piece(int(number), *where[number - 1], float(masses[number])) for number in numbers if number]
+    pieces = [Piece(int(n), where[n - 1][0], where[n - 1][1], float(masses[n])) for n in numbers if n]
     kept = _of_digits(pieces, labels) if pieces else []
     return (np.clip((ink / full - FAINT) / (1 - FAINT), 0, 1), labels, kept) if kept else None
 
@@ -212,10 +212,10 @@ def _without_horizontal(mask: np.ndarray) -> np.ndarray:
     across[0] = False
     if not across.any():
         return mask
-    lines = cv2.dilate((across[labels] & (runs > 0)).astype(np.uint8), np.ones((3, 1)))
+    lines: np.ndarray = cv2.dilate((across[labels] & (runs > 0)).astype(np.uint8), np.ones((3, 1)))
     rest = mask & ~lines & 1
     # A stroke that crosses a line stays whole.
-    crossing = cv2.morphologyEx(rest, cv2.MORPH_CLOSE, np.ones((max(3, height // 25), 1)))
+    crossing: np.ndarray = cv2.morphologyEx(rest, cv2.MORPH_CLOSE, np.ones((max(3, height // 25), 1)))
     return rest | (crossing & lines & high)
 
 

@@ -180,7 +180,7 @@ def _operations(train, test) -> dict[str, Callable]:
     (paper, top, x, y), (test_paper, test_top, test_x, test_y) = (
         np.median(table[:, columns], axis=0).tolist() for table in (train, test)
     )
-    operations = {
+    operations: dict[str, Callable] = {
         "invert the images of one file (255 − value)": lambda images: 255 - images,
         "transpose the images of one file": lambda images: images.swapaxes(1, 2),
         "transpose and invert the images of one file": lambda images: 255 - images.swapaxes(1, 2),
