@@ -48,7 +48,7 @@ def ink_of(colour: np.ndarray) -> np.ndarray:
     axis = np.linalg.svd(inked[:: 1 + len(inked) // 2000], full_matrices=False)[2][0]
     ink = difference @ (axis / np.abs(axis).sum())
     ink *= np.sign(sign * axis.sum() if sign else (ink * np.abs(ink)).sum())
-    return ink - np.median(ink) if sign else ink
+    return ink - np.median(ink[ink <= otsu(ink)]) if sign else ink  # of the paper alone: ink may cover half of it
 
 
 def paper_of(colour: np.ndarray) -> tuple[np.ndarray, int]:

@@ -76,13 +76,14 @@ def strokes_of(ink: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[Piece]] | 
     """
     side = max(ink.shape)
     smooth = cv2.GaussianBlur(ink, (0, 0), side / 400) if side >= 100 else ink
-    noise = 1.5 * np.median(np.abs(smooth - np.median(smooth)))
-    smooth = np.clip(smooth, 0, None)
     if smooth.max() <= 0:
         return None
+    apart = max(1, side // 100)
+    noise = np.median(np.abs(smooth[apart:] - smooth[:-apart]))
     strong = smooth > otsu(255 / smooth.max() * smooth) * smooth.max() / 255
+    smooth = np.clip(smooth, 0, None)
     full = np.percentile(ink[strong], 75)
-    if full < max(FAINTEST, 4 * noise):
+    if full < max(FAINTEST, 8 * noise):
         return None
     mask = _without_lines((smooth > max(0.3 * full, min(3 * noise, 0.4 * full))).astype(np.uint8))
     bridge = round(0.01 * side) if side >= 60 else 0  # a faint stroke is broken
