@@ -51,6 +51,27 @@ def ink_of(colour: np.ndarray) -> np.ndarray:
     return ink - np.median(ink[ink <= otsu(ink)]) if sign else ink  # of the paper alone: ink may cover half of it
 
 
+def by_a_pen(ink: np.ndarray, mask: np.ndarray) -> bool:
+    """Whether ink may be strokes: where it is broad, it is everywhere about as broad, and of one tone.
+
+    A hand, a shoe or a cat is not.
+
+    Args:
+        ink: as `ink_of` gives it.
+        mask: uint8 array (height, width), 1 where the ink is.
+    """
+    size = max(cv2.boundingRect(mask)[2:])
+    if size < 100:
+        return True  # too few pixels to tell
+    inside = cv2.distanceTransform(np.pad(cv2.medianBlur(mask, 7), 1), cv2.DIST_L2, cv2.DIST_MASK_5)[1:-1, 1:-1]
+    broadest = inside.max()
+    if broadest < 0.075 * size:
+        return True
+    middle = inside[(inside > 0) & (inside >= cv2.dilate(inside, np.ones((3, 3))))]
+    core = ink[inside > broadest / 2]
+    return bool(broadest < 3 * np.median(middle) and core.std() < 0.25 * core.mean())
+
+
 def paper_of(colour: np.ndarray) -> tuple[np.ndarray, int]:
     """What the picture would show without ink, float32 (height, width, 3), and 0 where that is one colour.
 

@@ -6,11 +6,13 @@ import cv2
 import numpy as np
 from scipy import ndimage
 
-from competition.data.paper import disc, ink_of, otsu, sheet_of
+from competition.data.paper import by_a_pen, disc, ink_of, otsu, sheet_of
 
 BOX = 20  # pixels; MNIST's digits fit a box of this size, their centre of mass in the middle of 28×28, (14, 14)
 FAINT = 0.2  # of the ink's tone: what is fainter is paper
 FAINTEST = 6  # of 255: less contrast than any pencil has
+GREY = 0.65  # mean tone of the ink; what is paler, as 1 % of MNIST's digits are, is taken to the power LIFT
+LIFT = 0.6
 THIN = 1.6  # pixels in the box; thinner strokes vanish when a picture shrinks, and are widened before
 
 
@@ -20,10 +22,12 @@ class Picture(NamedTuple):
     Attributes:
         digits: uint8 array (n, 28, 28, 1), 0 is paper and 255 is ink; n > 1 where they stand clearly apart.
         several: whether it shows several digits, in one image where they don't stand apart.
+        drawn: whether it looks like strokes of a pen, and not like a photographed object.
     """
 
     digits: np.ndarray
-    several: bool
+    several: bool = False
+    drawn: bool = True
 
 
 class Piece(NamedTuple):
@@ -64,7 +68,8 @@ def prepare(colour: np.ndarray, apart: bool = True) -> Picture | None:
     several = len(groups) > 1 or _many(pieces)
     if not apart:
         groups = [pieces]
-    return Picture(np.stack([mnist_form(_only(tone, labels, group)) for group in groups]), several)
+    digits = np.stack([mnist_form(_only(tone, labels, group)) for group in groups])
+    return Picture(digits, several, by_a_pen(ink, _mask(labels, pieces)))
 
 
 def strokes_of(ink: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[Piece]] | None:
@@ -128,6 +133,8 @@ def mnist_form(ink: np.ndarray) -> np.ndarray:
     # INTER_AREA averages when it shrinks, which gives the grey edges that MNIST's own digits have.
     ink = cv2.resize(ink, (width, height), interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
     ink = np.clip(ink / np.percentile(ink[ink > min(FAINT, ink.max() / 2)], 90), 0, 1)
+    if ink[ink > FAINT].mean() < GREY:
+        ink **= LIFT
     centre = ndimage.center_of_mass(ink)
     down, right = (
         int(np.clip(round(14 - middle), 0, 28 - side)) for middle, side in zip(centre, ink.shape, strict=True)
@@ -222,8 +229,12 @@ def _without_horizontal(mask: np.ndarray) -> np.ndarray:
 
 def _only(tone, labels, pieces: list[Piece]) -> np.ndarray:
     """The ink of those pieces, with the grey pixels around them."""
-    mask = np.isin(labels, [piece.label for piece in pieces]).astype(np.uint8)
-    return tone * cv2.dilate(mask, np.ones((3, 3)))
+    return tone * cv2.dilate(_mask(labels, pieces), np.ones((3, 3)))
+
+
+def _mask(labels, pieces: list[Piece]) -> np.ndarray:
+    """1 where those pieces are, uint8 (height, width)."""
+    return np.isin(labels, [piece.label for piece in pieces]).astype(np.uint8)
 
 
 def _cropped(ink) -> np.ndarray:

@@ -35,7 +35,7 @@ class Inputs(NamedTuple):
     Attributes:
         names: where each digit is from: a file, with the number of its row or digit where it holds several.
         images: uint8 array (n, 28, 28, 1).
-        several: of each, whether its picture shows several digits.
+        several, drawn: of each, what its `Picture` says.
         given: of each table with labels its path, its rows of these digits, and the labels.
         refused: an error for each file that cannot be used.
     """
@@ -43,6 +43,7 @@ class Inputs(NamedTuple):
     names: list[str]
     images: np.ndarray
     several: list[bool]
+    drawn: list[bool]
     given: list[tuple[Path, slice, np.ndarray]]
     refused: list[CompetitionError]
 
@@ -51,13 +52,13 @@ def print_predictions(folders: Folders, name: str | None, paths: list[Path], mod
     """Print a CSV line for each digit: where from, label, its probability, all ten, and a remark.
 
     The remark is `several digits` where a picture shows a number, `unlike training` when no training digit is as near
-    as nearly all test digits have one, and `unsure` when the label is less probable than nearly all out-of-fold labels
-    were.
+    as nearly all test digits have one, or a photo shows an object and no strokes, and `unsure` when the label is less
+    probable than nearly all out-of-fold labels were.
 
     Args:
         name: of the run; None takes the newest complete one.
         paths: pictures of digits, folders of such pictures, or files in test.csv's format, see `read_unlabelled`.
-        model: a .keras or .h5 file in place of a run; its only remark is `several digits`.
+        model: a .keras or .h5 file in place of a run; the remarks are then of the pictures alone.
 
     Raises:
         CompetitionError: a file cannot be used; of several files the others are printed all the same.
@@ -78,7 +79,7 @@ def print_predictions(folders: Folders, name: str | None, paths: list[Path], mod
 
 def read_inputs(paths: list[Path]) -> Inputs:
     """Read pictures, folders of pictures and tables; a file that cannot be used is left out, and its error kept."""
-    inputs = Inputs([], np.zeros((0, 28, 28, 1), np.uint8), [], [], [])
+    inputs = Inputs([], np.zeros((0, 28, 28, 1), np.uint8), [], [], [], [])
     images = [inputs.images]
     for path in paths:
         try:
@@ -91,7 +92,7 @@ def read_inputs(paths: list[Path]) -> Inputs:
             try:
                 if table:
                     digits, labels = read_unlabelled(file)
-                    found = Picture(digits, several=False)
+                    found = Picture(digits)
                 else:
                     found = read_picture(file)
             except CompetitionError as error:
@@ -103,6 +104,7 @@ def read_inputs(paths: list[Path]) -> Inputs:
             numbered = table or count > 1
             inputs.names.extend(f"{file}:{i}" if numbered else str(file) for i in range(1, count + 1))
             inputs.several.extend([found.several] * count)
+            inputs.drawn.extend([found.drawn] * count)
             images.append(found.digits)
     return inputs._replace(images=np.concatenate(images))
 
@@ -127,7 +129,8 @@ def _print_labels(inputs: Inputs, folders: Folders, name: str | None, model: Pat
     for i, source in enumerate(inputs.names):
         label = probabilities[i].argmax()
         numbers = [f"{p:.4f}" for p in (probabilities[i, label], *probabilities[i])]
-        writer.writerow([source, label, *numbers, "; ".join(remarks(unlike[i], unsure[i], inputs.several[i]))])
+        found = remarks(unlike[i] or not inputs.drawn[i], unsure[i], inputs.several[i])
+        writer.writerow([source, label, *numbers, "; ".join(found)])
     for path, rows, labels in inputs.given:
         right = int((probabilities[rows].argmax(axis=1) == labels).sum())
         print(f"{path}: {right:,} of {len(labels):,} predictions agree with its labels.", file=sys.stderr)

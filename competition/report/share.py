@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from competition.data.dataset import load_dataset_of
-from competition.data.preparation import BOX, FAINT, THIN
+from competition.data.preparation import BOX, FAINT, GREY, LIFT, THIN
 from competition.errors import CompetitionError
 from competition.report.draw_backend import examples
 from competition.report.html import render
@@ -46,7 +46,7 @@ def make_share(folders: Folders, run: Run) -> Path:
         page = render(
             "share.html.j2", run=run, examples=shown, bits=bits,
             layers=[described for layer in network.layers for described in _described(layer, bits)],
-            parameters=network.count_params(), box=BOX, faint=FAINT, thin=THIN,
+            parameters=network.count_params(), box=BOX, faint=FAINT, thin=THIN, grey=GREY, lift=LIFT,
         )  # fmt: skip
         if len(page.encode()) <= LARGEST:
             path = run.path / "share.html"

@@ -7,6 +7,7 @@ from PIL import Image
 
 from competition.data.digits import read_digits
 from competition.data.pictures import pictures_in, read_picture
+from competition.data.preparation import mnist_form
 from competition.errors import CompetitionError
 from competition.runs.folders import SAMPLE
 from tests.data.drawn import FOUR, ONE, SEVEN, photo, stroked, typed
@@ -100,6 +101,35 @@ def test_shadows_ruled_lines_and_faint_pencil_change_little(tmp_path, points, co
     image = read(tmp_path, Image.fromarray(photo(points, **conditions)), "photo.jpg", quality=80)
     pen = {key: value for key, value in conditions.items() if key in ("pen", "size")}
     assert likeness(image, read(tmp_path, drawn_plainly(points, **pen))) > 0.9
+
+
+def test_a_digit_that_fills_its_picture_is_read(tmp_path):
+    """A thick stroke without any margin covers half of the picture."""
+    for points in (SEVEN, FOUR):
+        sheet = stroked(points, thickness=16)
+        left, top, width, height = cv2.boundingRect((sheet < 130).astype(np.uint8))
+        tight = cv2.resize(sheet[top : top + height, left : left + width], None, fx=3, fy=3)
+        assert likeness(read(tmp_path, cv2.GaussianBlur(tight, (0, 0), 4)), read(tmp_path, sheet)) > 0.9
+
+
+def test_an_object_is_not_taken_for_strokes(tmp_path):
+    """An animal: a broad body on thin legs; a hand: broad, and of many tones."""
+    animal, hand = (np.full((400, 400), 235, np.uint8) for _ in range(2))
+    cv2.ellipse(animal, (200, 150), (90, 50), 0, 0, 360, 60, -1)
+    for leg in (130, 160, 240, 270):
+        cv2.line(animal, (leg, 150), (leg, 330), 60, 8)
+    cv2.ellipse(hand, (200, 220), (70, 120), 0, 0, 360, 90, -1)
+    hand[(hand == 90) & (np.arange(400) // 20 % 2 == 0)] = 170
+    for picture in (animal, hand):
+        assert not picture_of(tmp_path, picture).drawn
+    for pen in (3, 20, 40):
+        assert picture_of(tmp_path, Image.fromarray(photo(SEVEN, pen=pen))).drawn
+
+
+def test_pale_strokes_are_made_as_white_as_those_of_mnist():
+    tones = np.tile(np.float32([0.3, 0.9, 0.4, 0.5]), (40, 4))
+    image = mnist_form(np.pad(tones, 20))
+    assert (image[image > 51] / 255).mean() > 0.65
 
 
 def test_what_lies_around_the_digit_changes_little(tmp_path):
