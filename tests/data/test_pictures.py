@@ -7,9 +7,10 @@ from PIL import Image
 
 from competition.data.digits import read_digits
 from competition.data.pictures import pictures_in, read_picture
-from competition.data.preparation import mnist_form
+from competition.data.preparation import mnist_form, prepare
 from competition.errors import CompetitionError
 from competition.runs.folders import SAMPLE
+from tests.data import preparation_figure
 from tests.data.drawn import FOUR, ONE, SEVEN, photo, stroked, typed
 
 
@@ -130,6 +131,12 @@ def test_pale_strokes_are_made_as_white_as_those_of_mnist():
     tones = np.tile(np.float32([0.3, 0.9, 0.4, 0.5]), (40, 4))
     image = mnist_form(np.pad(tones, 20))
     assert (image[image > 51] / 255).mean() > 0.65
+
+
+def test_the_figure_of_the_preparation_shows_what_the_networks_get():
+    picture = preparation_figure.photo()
+    shown = preparation_figure.draw_preparation(picture).axes[-1].images[0].get_array()
+    assert (shown == prepare(picture.astype(np.float32)).digits[0, ..., 0]).all()
 
 
 def test_what_lies_around_the_digit_changes_little(tmp_path):
