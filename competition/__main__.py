@@ -1,6 +1,7 @@
 """`python -m competition`: its commands and flags; run one, and end as a user expects whatever happens."""
 
 import importlib.util
+import io
 import os
 import re
 import shlex
@@ -19,7 +20,7 @@ try:
     from typing import NoReturn, get_type_hints
 
     from competition import commands
-    from competition.config import MNIST, RECIPES, Config, values_of
+    from competition.config import FIELDS, MNIST, RECIPES, Config, values_of
     from competition.data.constants import REAL
     from competition.runs.folders import Folders
 except ImportError as error:
@@ -64,30 +65,27 @@ class Parser(ArgumentParser):
 def parser() -> ArgumentParser:
     """The subcommands, each with its function's docstring, and their flags; the settings' come from Config's fields."""
     root = Parser("python -m competition", description="Kaggle's Digit Recognizer, done properly.")
-    folders = ArgumentParser(add_help=False)
+    folders = Parser(add_help=False)
     folders.add_argument("--input", type=Path, help="folder of the CSVs or the zip (default: input/)")
     folders.add_argument("--submissions", type=Path, help="folder of the runs (default: submissions/)")
     folders.add_argument("--mnist-npz", type=Path, help="path of mnist.npz (default: Keras's cache)")
-    settings = ArgumentParser(add_help=False)
+    settings = Parser(add_help=False)
     group = settings.add_argument_group("settings (default: the recipe's)")
     for name, kind in get_type_hints(Config).items():
         if name != "recipe":
-            field = Config.__pydantic_fields__[name]
-            text = (
-                f"{field.description} ({values_of(name)}; `fast`: {field.default:.4g})"
-                if kind is not str
-                else (f"{field.description} ({values_of(name)}; `fast`: {field.default})")
-            )
+            field = FIELDS[name]
+            default = field.default if kind is str else f"{field.default:.4g}"
+            text = f"{field.description} ({values_of(name)}; `fast`: {default})"
             group.add_argument(f"--{name.replace('_', '-')}", type=kind, metavar=kind.__name__, help=text)
-    source = ArgumentParser(add_help=False)
+    source = Parser(add_help=False)
     source.add_argument("--source", choices=("auto", REAL, "sample", *MNIST), default="auto", help="source of the data")
-    place = ArgumentParser(add_help=False)
+    place = Parser(add_help=False)
     engine = place.add_mutually_exclusive_group()
     engine.add_argument("--jobs", type=int, help="members that train at once (default: what suits the machine)")
     engine.add_argument(
         "--scheduler", metavar="ADDRESS", help="Dask scheduler whose workers train them, tcp://host:8786"
     )
-    run = ArgumentParser(add_help=False)
+    run = Parser(add_help=False)
     run.add_argument("--run", help="default: the newest complete run")
     subcommands = root.add_subparsers(required=True, metavar="command")
 
@@ -245,6 +243,7 @@ if __name__ == "__main__":
         sys.exit("Error: Linux or macOS is needed. Received: Windows. Next: wsl --install, then the same inside WSL.")
     for stream in (sys.stdout, sys.stderr):
         # Where the locale lacks a character; and a log gets each line when it is printed.
-        stream.reconfigure(errors="backslashreplace", line_buffering=True)
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace", line_buffering=True)
     heed_signals()
     sys.exit(main())

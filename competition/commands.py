@@ -188,7 +188,8 @@ def report(options, folders: Folders) -> None:
     else:
         run = find_run(folders, options.run)
         print(make_report(folders, run, load_dataset_of(folders, run.manifest)))
-    print(make_index(folders))
+    if page := make_index(folders):  # none, where all that is compared lies elsewhere
+        print(page)
 
 
 def predict(options, folders: Folders) -> None:

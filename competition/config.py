@@ -7,18 +7,17 @@ import ast
 import functools
 import os
 import warnings
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from pydantic import ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic.dataclasses import dataclass
+from pydantic.fields import FieldInfo
 
 from competition.errors import CompetitionError, one_line
 
-MNIST = (
-    "mnist-keras",
-    "mnist-csv",
-)  # sources of the public 70,000, which hold the test labels: for the baselines alone
+MNIST = ("mnist-keras", "mnist-csv")  # the public 70,000, which hold the test labels: for the baselines alone
 PROTOCOL = ("folds", "repeats", "holdout")
 ARCHITECTURES = ("pooled", "fine", "normalized", "residual", "lenet", "shallow", "dense", "reference")  # in models.py
 PLAIN, TTA = 0, 1  # first axis of every array of predictions: of the images as they are, and by test-time augmentation
@@ -33,7 +32,9 @@ def choice(default: str, names: tuple[str, ...], description: str, several: bool
     """A setting that is one of some names, or several of them separated by commas."""
     name = f"({'|'.join(names)})"
     pattern = f"^{name}(,{name})*$" if several else f"^{name}$"
-    return Field(default, pattern=pattern, description=description, json_schema_extra={"names": list(names)})
+    return Field(
+        default, pattern=pattern, description=description, json_schema_extra={"rule": f"is one of {', '.join(names)}"}
+    )
 
 
 @dataclass(frozen=True, config=ConfigDict(strict=True, extra="forbid"))
@@ -44,7 +45,7 @@ class Config:
         CompetitionError: a field is unknown, of the wrong type or outside its range.
     """
 
-    recipe: str = Field("fast", description="name under which runs and records are listed")
+    recipe: str = Field(default="fast", description="name under which runs and records are listed")
     seed: int = number(0, 0, 2**31 - 1, "random seed of folds, weights, order and augmentation")
 
     # Validation
@@ -86,7 +87,7 @@ class Config:
     shift: float = number(2.0, 0, 27, "augmentation: shift along each axis, pixels either way")
     shear: float = number(8.0, 0, 45, "augmentation: shear of each axis, degrees either way")
     augment: str = Field(
-        "",
+        default="",
         description="augmentation: transforms of albumentations, after those above; empty: none",
         json_schema_extra={"rule": "is like Morphological(operation='dilation', p=0.2); Perspective(scale=0.05)"},
     )
@@ -126,16 +127,19 @@ class Config:
         return self.folds * self.repeats + self.refit
 
 
-def _refusal(error: dict) -> CompetitionError:
+FIELDS: dict[str, FieldInfo] = vars(Config)["__pydantic_fields__"]  # of each setting: type, default, range, meaning
+
+
+def _refusal(error: Mapping[str, Any]) -> CompetitionError:
     """The first problem that pydantic found, in one line."""
-    name, received = (*error["loc"], "")[0], error["input"]  # the place is empty where a name is not a string
-    field = Config.__pydantic_fields__.get(name)
+    name, received = str((*error["loc"], "")[0]), error["input"]  # the place is empty where a name is not a string
+    field = FIELDS.get(name)
     if field is None:
         return CompetitionError(
             f"A setting is a flag of `train`. Received: {name!r}. Next: `make train ARGS=--help` lists them."
         )
     if error["type"].endswith("_type"):
-        return CompetitionError(f"{name} is of type {field.annotation.__name__}. Received: {received!r}.")
+        return CompetitionError(f"{name} is of type {type(field.default).__name__}. Received: {received!r}.")
     rule = values_of(name)
     following = field.default if field.annotation is str else "with a value in that range"
     return CompetitionError(f"{name} {rule}. Received: {received!r}. Next: --{name.replace('_', '-')} {following}.")
@@ -143,10 +147,9 @@ def _refusal(error: dict) -> CompetitionError:
 
 def values_of(name: str) -> str:
     """Which values a setting takes, as a predicate: `lies between 0 and 1`."""
-    field = Config.__pydantic_fields__[name]
-    if field.annotation is str:
-        extra = field.json_schema_extra or {}
-        return extra.get("rule") or f"is one of {', '.join(extra.get('names', RECIPES))}"
+    field = FIELDS[name]
+    if isinstance(field.json_schema_extra, dict):
+        return str(field.json_schema_extra["rule"])
     low, high = (next(getattr(m, bound) for m in field.metadata if hasattr(m, bound)) for bound in ("ge", "le"))
     return f"lies between {low} and {high}"
 
@@ -205,23 +208,23 @@ BASELINE = Config(
     label_smoothing=0, schedule="exponential", decay=1, rotation=0, scale=0, shift=0, shear=0, tta=0,
 )  # fmt: skip
 README_CNN = replace(BASELINE, recipe="readme-cnn", architecture="lenet", patience=3)
-JITTER = {"rotation": 10, "scale": 0.1, "shift": 2.8}  # degrees, fraction, a tenth of the picture in pixels
+JITTERED = replace(BASELINE, rotation=10, scale=0.1, shift=2.8)  # degrees, fraction, a tenth of the picture in pixels
 BASELINES = {
     baseline.recipe: baseline
     for baseline in (
         README_CNN,
         replace(README_CNN, recipe="dropout-cnn", dropout=0.5),
         replace(BASELINE, recipe="kaggle-cnn", architecture="shallow", dropout=0.5, batch_size=32),
-        replace(BASELINE, recipe="mlp", architecture="dense", dropout=0.2, **JITTER),
+        replace(JITTERED, recipe="mlp", architecture="dense", dropout=0.2),
         replace(BASELINE, recipe="dense-10", architecture="dense"),
         # What most Kaggle notebooks do: two convolutions, dropout, ImageDataGenerator's ranges, a tenth held out
-        replace(BASELINE, recipe="notebook-cnn", architecture="lenet", dropout=0.5, epochs=30, holdout=0.1, **JITTER),
+        replace(JITTERED, recipe="notebook-cnn", architecture="lenet", dropout=0.5, epochs=30, holdout=0.1),
     )
 }
 # The best honest public recipe: 15 nets, each on a random 90 % of train.csv; 0.99757 on the leaderboard
 REFERENCE = replace(
-    BASELINE, recipe="reference", architecture="reference", dropout=0.4, folds=1, repeats=15, holdout=0.1,
-    early_stopping_fraction=0.005, epochs=45, decay=0.95, **JITTER,
+    JITTERED, recipe="reference", architecture="reference", dropout=0.4, folds=1, repeats=15, holdout=0.1,
+    early_stopping_fraction=0.005, epochs=45, decay=0.95,
 )  # fmt: skip
 
 RECIPES = {
@@ -232,14 +235,7 @@ RECIPES = {
         # make train RECIPE=best: 49 min on 2 bfloat16 cores, out-of-fold 0.99640, predicted 0.99654
         Config(recipe="best", width=2, repeats=2),
         # make train, without data: 1 min 1 s on 2 bfloat16 cores, out-of-fold 0.99233, of the sample's test 0.99300
-        Config(
-            recipe="quick",
-            folds=4,
-            epochs=20,
-            batch_size=128,
-            learning_rate=8e-3,
-            early_stopping_fraction=0.05,
-        ),
+        Config(recipe="quick", folds=4, epochs=20, batch_size=128, learning_rate=8e-3, early_stopping_fraction=0.05),
         *BASELINES.values(),
         REFERENCE,
     )

@@ -181,7 +181,7 @@ def list_again(folders: Folders) -> None:
     def make_index():
         from competition.report.index import make_index
 
-        return shown(make_index(folders))
+        return (page := make_index(folders)) and shown(page)
 
     _attempt("All runs", make_index)
 

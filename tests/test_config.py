@@ -4,10 +4,9 @@ import re
 
 import pytest
 
-from competition.config import RECIPES, Config, choose_config
+from competition.config import FIELDS, RECIPES, Config, choose_config
 from competition.errors import CompetitionError
 
-FIELDS = Config.__pydantic_fields__
 RANGES = {name: field.metadata for name, field in FIELDS.items() if field.annotation in (int, float)}
 
 

@@ -26,7 +26,7 @@ EXCHANGE = re.compile(r"^-+(Request|Response)-+\n.*?^-{50}\n", re.MULTILINE | re
 
 
 def run_kaggle(
-    *arguments: str, timeout: float | None = None, tick: Callable[[], None] = lambda: None, download: bool = False
+    *arguments: str, timeout: float | None = None, tick: Callable[[], object] = lambda: None, download: bool = False
 ) -> str:
     """Run the command line; all that it printed, without its warnings, which go to the user once.
 
@@ -44,11 +44,12 @@ def run_kaggle(
     environment = {name: value for name, value in os.environ.items() if name not in ("VERBOSE", "VERBOSE_OUTPUT")}
     if not download:  # whose whole content it would print
         environment["VERBOSE"] = "1"
-    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    output = errors = ""
     ends = time.monotonic() + (timeout or TIMEOUT)
     with subprocess.Popen(
-        [command, *arguments], env=environment, text=True, encoding="utf-8", errors="replace", **pipes
-    ) as process:
+        [command, *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        env=environment, text=True, encoding="utf-8", errors="replace",
+    ) as process:  # fmt: skip
         try:
             while True:
                 try:

@@ -63,7 +63,7 @@ def unknown_status(error: KaggleError) -> str:
     return found[1] if found else ""
 
 
-def download(folder: Path, tick: Callable[[], None] = lambda: None) -> Path:
+def download(folder: Path, tick: Callable[[], object] = lambda: None) -> Path:
     """Download the competition's zip into a folder, or go on where an earlier download stopped.
 
     Args:
@@ -131,11 +131,10 @@ def submissions() -> list[Submission]:
 def remaining() -> tuple[int, bool]:
     """How many submissions are left today (UTC), and whether the user has ever sent one."""
     text = patiently(lambda: run_kaggle("competitions", "submission-limits", COMPETITION))
-    found = {name: re.search(rf"{name}: (\d+)", text) for name in ("Remaining today", "Lifetime submissions")}
-    if not all(found.values()):
+    left, total = (re.search(rf"{name}: (\d+)", text) for name in ("Remaining today", "Lifetime submissions"))
+    if not (left and total):
         raise explain(text)
-    left, total = (int(match[1]) for match in found.values())
-    return left, total > 0
+    return int(left[1]), int(total[1]) > 0
 
 
 def username() -> str:

@@ -8,6 +8,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from competition.data.digits import read_digits
 from competition.data.submission import check_submission, write_submission
 from competition.ensemble.folds import members_of, submitted_members
@@ -32,8 +34,9 @@ class PackedRun(Run):
 
     def load_member(self, name: str) -> MemberResult:
         """A member's weights; its probabilities are left empty."""
+        none = np.empty((2, 0, 10), np.float32)
         arrays = files.read_arrays(self.path / "members" / name / "weights.npz", LARGEST)
-        return MemberResult(None, None, [arrays[key] for key in sorted(arrays)], [], {})
+        return MemberResult(none, none, [arrays[key] for key in sorted(arrays)], [], {})
 
 
 def write_weights(folders: Folders, run: Run, folder: Path, dataset: str, title: str) -> None:
@@ -106,6 +109,7 @@ def predict(folders: Folders, name: str) -> Path:
     """
     from competition.ensemble.predict import probabilities_of  # loads Keras
 
+    assert folders.working and folders.published, "a kernel has both"
     inputs = folders.working.parent / "input"
     found = next(inputs.rglob(f"{name}{SEPARATOR}config.json"), None)
     if found is None:

@@ -16,6 +16,7 @@ import json
 import re
 import shutil
 import zipfile
+from collections.abc import Collection
 from pathlib import Path, PurePosixPath
 
 from competition.config import choose_config
@@ -139,7 +140,9 @@ def _slug(title: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", title.lower())
 
 
-def _write(folder: Path, owner: str, title: str, cells, kind: str, accelerator: str, datasets: list[str] = ()) -> None:
+def _write(
+    folder: Path, owner: str, title: str, cells, kind: str, accelerator: str, datasets: Collection[str] = ()
+) -> None:
     """Write a kernel's code file and its kernel-metadata.json."""
     content = as_notebook(cells) if kind == "notebook" else as_script(cells)
     # The command line sends a notebook as ASCII JSON on one line.
@@ -187,6 +190,8 @@ def unpack(file: Path, folder: Path) -> list[Path]:
         if file.suffix == ".ipynb":
             text = "\n".join("".join(cell["source"]) for cell in json.loads(text)["cells"])
         packed = re.search(r'^PACKED = """([A-Za-z0-9+/=\s]+)"""', text, re.MULTILINE)
+        if packed is None:
+            raise ValueError("no package")
         with zipfile.ZipFile(io.BytesIO(base64.b64decode(packed[1]))) as archive:
             content = {name: archive.read(name) for name in archive.namelist()}
         if any(PurePosixPath(name).parts[0] != PACKAGE.name or ".." in name or "\\" in name for name in content):

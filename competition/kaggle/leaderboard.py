@@ -8,6 +8,7 @@ that answer is lost or the waiting is interrupted nothing finds the submission a
 """
 
 import time
+from collections.abc import Collection
 from pathlib import Path
 
 import pandas as pd
@@ -229,7 +230,7 @@ def _sent(error: KaggleError, state: str) -> CompetitionError:
     return CompetitionError(f"{str(error).partition(' Next: ')[0]} Next: `make scores` brings its score: {state}.")
 
 
-def _arrived(submissions: list[Submission], row: dict, before: set[str] = frozenset()) -> Submission | None:
+def _arrived(submissions: list[Submission], row: dict, before: Collection[str] = ()) -> Submission | None:
     """The newest submission of the row's file, other than those that were there before."""
     mark = f"sha256 {row['sha256'][:8]}"
     found = (submission for submission in submissions if mark in submission.description)

@@ -57,7 +57,7 @@ def execute(folders: Folders, run: Run) -> Path:
     try:
         client.execute(env=environment)
     except (CellExecutionError, DeadKernelError) as error:
-        if getattr(error, "ename", "") == CompetitionError.__name__:
+        if isinstance(error, CellExecutionError) and error.ename == CompetitionError.__name__:
             raise CompetitionError(error.evalue) from None
         reason = " ".join(str(error).split()[-30:])
         raise CompetitionError(

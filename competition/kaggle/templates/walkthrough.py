@@ -127,7 +127,7 @@ for digit in range(10):
     x, y = places[labels[chosen] == digit].T
     axes.scatter(x, y, s=5, color=f"C{digit}")
     if len(x):
-        axes.text(np.median(x), np.median(y), digit, fontsize=16, weight="bold")
+        axes.text(np.median(x), np.median(y), str(digit), fontsize=16, weight="bold")
 show("map", figure, "Map of 2,000 digits by t-SNE, a colour for each label.")
 nearest = NearestNeighbors(n_neighbors=1).fit(reduced).kneighbors()[1][:, 0]
 pairs = np.sort(np.stack([labels[chosen], labels[chosen][nearest]]), axis=0).T
