@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from competition.config import PLAIN, Config
-from competition.data.digits import Digits
+from competition.data.digits import LabelledDigits
 from competition.ensemble import scoring
 from competition.ensemble.folds import exchangeable_groups, is_refit, members_per_row, plan_members, submitted_members
 from competition.ensemble.scoring import Group
@@ -37,7 +37,7 @@ class Predictions:
     row_ratio: float = 1.0
 
 
-def average_members(config: Config, train: Digits, results: dict[str, MemberResult]) -> Predictions:
+def average_members(config: Config, train: LabelledDigits, results: dict[str, MemberResult]) -> Predictions:
     """Average the members' probabilities.
 
     Args:
@@ -58,7 +58,7 @@ def average_members(config: Config, train: Digits, results: dict[str, MemberResu
     rows = np.mean([len(member.train_rows) for member in scoring_members])
     return Predictions(
         out_of_fold=out_of_fold.astype(np.float32),
-        test=test.astype(np.float32),
+        test=np.asarray(test, np.float32),
         submitted=config.submitted,
         groups=exchangeable_groups(config, scoring_members, test_probs, len(refit)),
         single=single_members(scoring_members, val_probs, test_probs, len(train)),

@@ -117,6 +117,7 @@ def remarks(unlike: bool, unsure: bool, several: bool = False) -> list[str]:
 
 def _print_labels(inputs: Inputs, folders: Folders, name: str | None, model: Path | None) -> None:
     if model:
+        run = None
         probabilities = probabilities_of_file(model, inputs.images)
         unlike = unsure = np.zeros(len(inputs.images), bool)
     else:
@@ -134,7 +135,7 @@ def _print_labels(inputs: Inputs, folders: Folders, name: str | None, model: Pat
     for path, rows, labels in inputs.given:
         right = int((probabilities[rows].argmax(axis=1) == labels).sum())
         print(f"{path}: {right:,} of {len(labels):,} predictions agree with its labels.", file=sys.stderr)
-    if not model and (differences := differences_of(folders, run, inputs.images, probabilities)):
+    if run and (differences := differences_of(folders, run, inputs.images, probabilities)):
         print(
             f"As a whole these {len(inputs.images)} digits are not like those that the run learned from: its scores "
             f"don't hold for them: {differences}.",

@@ -117,7 +117,7 @@ def paired(labels, first, second) -> dict:
     """
     right = [p.argmax(axis=1) == labels for p in (first, second)]
     losses = [log_losses(labels, p) for p in (first, second)]
-    result = {
+    result: dict[str, int | tuple[float, float]] = {
         "only_first_wrong": int(np.sum(~right[0] & right[1])),
         "only_second_wrong": int(np.sum(right[0] & ~right[1])),
     }

@@ -12,7 +12,7 @@ from sklearn.model_selection import cross_val_predict
 from threadpoolctl import threadpool_limits
 
 from competition.data import shift as pixels
-from competition.data.digits import Digits
+from competition.data.digits import LabelledDigits
 
 NAMES = [*(f"probability of {digit}" for digit in range(10)), "largest probability"]
 ROWS = 1000  # of each file, at most, between which a classifier has to tell
@@ -87,7 +87,7 @@ def estimate_accuracy(labels, val, test) -> float:
     return float(np.mean(test.max(axis=1) >= threshold))
 
 
-def check(train: Digits, test_images, single: tuple[np.ndarray, np.ndarray]) -> dict:
+def check(train: LabelledDigits, test_images, single: tuple[np.ndarray, np.ndarray]) -> dict:
     """Whether test.csv is like train.csv, by its pixels, by what the members predict and by a classifier.
 
     Args:
@@ -118,18 +118,20 @@ def judge(labels, val, test, val_measured, test_measured) -> dict:
         and `classifier` (see `tell_apart`; None where there are too few rows); and `estimate`, the accuracy of a single
         member on the test rows that `estimate_accuracy` expects.
     """
-    found = {
-        "pixels": pixels.compare(pixels.MEASURES, val_measured, test_measured),
-        "predictions": compare_predictions(val, test),
-        "classifier": None,
-        "estimate": estimate_accuracy(labels, val, test),
-    }
-    if found["pixels"]:
+    by_pixels = pixels.compare(pixels.MEASURES, val_measured, test_measured)
+    by_predictions, classifier = compare_predictions(val, test), None
+    if by_pixels:
         sides = ((val_measured, val), (test_measured, test))
         rows = (np.column_stack([measured, pixels.sample(probs)]) for measured, probs in sides)
-        found["classifier"] = tell_apart(*(pixels.sample(side, ROWS) for side in rows))
-    tests = [*found["pixels"], *found["predictions"], *filter(None, [found["classifier"]])]
-    return {"alarm": any(test["differ"] for test in tests), **found}
+        classifier = tell_apart(*(pixels.sample(side, ROWS) for side in rows))
+    tests = [*by_pixels, *by_predictions, *([classifier] if classifier else [])]
+    return {
+        "alarm": any(test["differ"] for test in tests),
+        "pixels": by_pixels,
+        "predictions": by_predictions,
+        "classifier": classifier,
+        "estimate": estimate_accuracy(labels, val, test),
+    }
 
 
 def in_words(found: dict) -> list[tuple[str, str]]:

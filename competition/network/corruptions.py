@@ -75,7 +75,8 @@ def _lines(dotted: bool) -> Callable:
             drawn = image.copy()
             for _ in range(count):
                 x = np.arange(0, 29, 1 if dotted else 4)
-                y = np.linspace(*draw.integers(2, 26, 2), len(x)).round().astype(int)
+                left, right = draw.integers(2, 26, 2)
+                y = np.linspace(left, right, len(x)).round().astype(int)
                 if dotted:
                     drawn[y[:-1:3], x[:-1:3]] = 255
                 else:

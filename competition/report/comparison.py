@@ -27,7 +27,7 @@ def make_comparison(folders: Folders, first: Run, second: Run, dataset: Dataset)
         raise CompetitionError("COMPARE takes two runs on the same data. Received: "
                                f"{first.name} and {second.name}. Next: choose two of one source.")  # fmt: skip
     probabilities = [run.probabilities(len(dataset.train), len(dataset.test))[0][run.config.submitted] for run in pair]
-    rows = np.intersect1d(*map(scoring.rows_predicted, probabilities))
+    rows = np.intersect1d(scoring.rows_predicted(probabilities[0]), scoring.rows_predicted(probabilities[1]))
     if len(rows) < 2:
         raise CompetitionError("COMPARE takes two runs that validated the same rows. Received: "
                                f"{len(rows)} in common. Next: choose two of the same protocol.")  # fmt: skip

@@ -94,9 +94,13 @@ class Predictor:
 
         started = time.perf_counter()
         probs, member_probs = (part[..., 0, :] for part in self._ensemble.predict(image[None]))
-        distances, rows = self._neighbours.nearest(image, NEAREST) if self._neighbours else ([0.0], [])
-        unlike = bool(self._neighbours) and distances[0] > self._neighbours.limit
-        train = self._neighbours and self._neighbours.train
+        unlike, nearest = False, []
+        if self._neighbours:
+            train, (distances, rows) = self._neighbours.train, self._neighbours.nearest(image, NEAREST)
+            unlike = distances[0] > self._neighbours.limit
+            nearest = [
+                {"row": int(row) + 1, "label": int(train.labels[row]), "png": inline(train.images[row])} for row in rows
+            ]
         return {
             "probs": _rounded(probs),
             "members": [
@@ -106,9 +110,7 @@ class Predictor:
             "agreement": agreement(member_probs.argmax(axis=1)),
             "remarks": remarks(unlike, probs.max() < self._doubt),
             "image": inline(image),
-            "nearest": [
-                {"row": int(row) + 1, "label": int(train.labels[row]), "png": inline(train.images[row])} for row in rows
-            ],
+            "nearest": nearest,
             "missing": self.missing,
             "milliseconds": round(1000 * (time.perf_counter() - started)),
         }

@@ -104,7 +104,7 @@ class Server(ThreadingHTTPServer):
     def server_bind(self) -> None:
         """As HTTPServer does, but without a name server's name for 127.0.0.1."""
         TCPServer.server_bind(self)
-        self.server_name, self.server_port = self.server_address
+        self.server_name, self.server_port = HOST, self.socket.getsockname()[1]
 
     @property
     def url(self) -> str:
@@ -125,6 +125,7 @@ def bound(port: int | None = None) -> Server:
     """
     if port is not None and not 0 <= port <= 65535:
         raise CompetitionError(f"PORT lies between 0 and 65535. Received: {port}. Next: make draw PORT={PORT}.")
+    problem = None
     for number in [port] if port is not None else range(PORT, PORT + PORTS_TRIED):
         server = Server((HOST, number), Handler, bind_and_activate=False)
         try:
@@ -136,6 +137,7 @@ def bound(port: int | None = None) -> Server:
             if port is None and number != PORT:
                 print(f"Port {PORT} is taken by another program: this is {number}.")
             return server
+    assert problem
     raise problem
 
 
@@ -170,6 +172,7 @@ class Handler(BaseHTTPRequestHandler):
         found = re.fullmatch("/predict/(.+)|/keep/([0-9])", unquote(self.path))
         if not (self.ours() and self.of_the_page() and self.known(found and (found[2] or found[1] in backend.runs))):
             return
+        assert found  # else it was refused
         length = self.headers.get("Content-Length", "")
         if not re.fullmatch("[0-9]{1,9}", length, re.ASCII):
             return self.refuse(411, "A drawing comes with its length.")

@@ -47,17 +47,18 @@ def enlarge(run: Run, dataset: Dataset, members: list[Member], rows, probabiliti
     transforms = tta_transforms(run.config) or [np.asarray]
     transformed = np.concatenate([transform(images) for transform in transforms])
     prepare_for(run)
-    member_probs, maps = [], {}
+    by_member: list[np.ndarray] = []
+    maps: dict[int, Occlusion] = {}
     for i, member in enumerate(members):
         network = load_model(run, member.name)
 
         def predict(seen, network=network):
             return predict_probabilities(network, seen)[PLAIN]
 
-        member_probs.append(predict(transformed).reshape(len(transforms), len(rows), 10).mean(axis=0))
+        by_member.append(predict(transformed).reshape(len(transforms), len(rows), 10).mean(axis=0))
         own = np.flatnonzero(first == i)
         maps |= dict(zip(own, occlusions(images[own], predict), strict=True)) if len(own) else {}
-    member_probs = np.stack(member_probs, axis=1)
+    member_probs = np.stack(by_member, axis=1)
     member_labels = member_probs.argmax(axis=2)
     neighbours = Neighbours(dataset)
     shown = {}

@@ -19,7 +19,7 @@ from competition.ensemble import scoring
 SIZE = (4.6, 3.1)  # inches; narrow enough that a phone shows its text at nearly full size
 INK = "#010203"  # stands for the colour of the page's text
 BLUE, ORANGE = "#3b82c4", "#d9731a"  # contrast above 3:1 on white and on near black
-STYLE = {
+STYLE = matplotlib.RcParams({
     "font.size": 9,
     "axes.titlesize": 10,
     "axes.spines.top": False,
@@ -27,7 +27,7 @@ STYLE = {
     "legend.frameon": False,
     "svg.hashsalt": "digits",  # the same figure gives the same bytes
     **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), INK),
-}
+})  # fmt: skip
 TICKS = np.array([m * 10.0**e for e in range(-5, 2) for m in (1, 2, 5)])  # of logarithmic axes
 QUESTIONS = {"accuracy": "Does the accuracy still rise at the end?", "loss": "Does the loss of the slice rise again?"}
 
@@ -76,11 +76,11 @@ def curves(histories, kept, measure: str, label_smoothing: float = 0.0) -> Figur
         QUESTIONS[measure], "epoch", f"loss − {least:.2f}, the least possible" if least else measure
     )
     top = 0.9999 if measure == "accuracy" else np.inf
-    for prefix, color, label in (("", ORANGE, "training (augmented)"), ("val_", BLUE, "early-stopping slice")):
+    for prefix, color, name in (("", ORANGE, "training (augmented)"), ("val_", BLUE, "early-stopping slice")):
         for i, history in enumerate(histories):
             values = np.clip(history[prefix + measure] - least, 1e-6, top)
             epochs = np.arange(1, len(values) + 1)
-            axes.plot(epochs, values, color=color, lw=1.1, alpha=0.75, label=None if i else label)
+            axes.plot(epochs, values, color=color, lw=1.1, alpha=0.75, label=None if i else name)
     for i, history in enumerate(histories):
         value = np.clip(history["val_" + measure][kept[i] - 1] - least, 1e-6, top)
         label = None if i else "weights kept"
@@ -167,7 +167,7 @@ def ink_shares(train_images, test_images) -> Figure:
     )
     for images, color, name in ((train_images, BLUE, "train.csv"), (test_images, ORANGE, "test.csv")):
         ink = images.mean(axis=(1, 2, 3))
-        axes.hist(ink, np.arange(0, 101, 4), weights=np.full(len(ink), 100 / len(ink)),
+        axes.hist(ink, range(0, 101, 4), weights=np.full(len(ink), 100 / len(ink)),
                   histtype="step", lw=1.6, color=color, label=name)  # fmt: skip
     axes.legend(fontsize=8, loc="upper right")
     return figure

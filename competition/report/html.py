@@ -9,7 +9,7 @@ import jinja2
 import numpy as np
 from markupsafe import Markup, escape
 
-from competition.data.digits import Digits
+from competition.data.digits import LabelledDigits
 from competition.report import units
 from competition.runs.folders import PACKAGE
 
@@ -44,7 +44,7 @@ def worst_first(probabilities, rows) -> np.ndarray:
     return rows[np.argsort(-probabilities[rows].max(axis=1), kind="stable")]
 
 
-def gallery(digits: Digits, rows, probabilities, chosen, suspected=()) -> list[dict]:
+def gallery(digits: LabelledDigits, rows, probabilities, chosen, suspected=()) -> list[dict]:
     """What the page shows of some training rows; row numbers count from 1 like the file's own.
 
     Args:

@@ -150,7 +150,7 @@ def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
     """Write an .npz file of named arrays."""
     with replacing(path) as file:
         # NumPy before 2.1 takes allow_pickle=False for one more array
-        np.savez(file, **arrays)  # type: ignore[arg-type]
+        np.savez(file, **arrays)  # type: ignore[arg-type]  # by its stubs an array could be `allow_pickle`
 
 
 def read_arrays(path: Path, largest: int) -> dict[str, np.ndarray]:

@@ -109,7 +109,9 @@ def compare(config: Config, labels, draws, probs: dict[str, np.ndarray]) -> list
     test = np.concatenate([rows for rows, _ in draws])
     truth = labels[test]
     halves = [part for _, part in repeated_folds(truth, 2, 1, seed=0)]
-    own = {kind: [] for kind in ("folds", "refit")}  # of each draw float array (members, 2, test rows, 10)
+    own: dict[str, list[np.ndarray]] = {
+        kind: [] for kind in ("folds", "refit")
+    }  # of each draw float array (members, 2, test rows, 10)
     for rows, plan in draws:
         for kind in own:
             chosen = [member for member in plan if is_refit(member.name.rpartition(": ")[2]) == (kind == "refit")]
@@ -169,7 +171,7 @@ def predict(config: Config, labels, draws, probs, kind: str, size: int) -> float
             out_of_fold[member.val_rows] += p[: -len(test)] / per_row[member.val_rows, None]
         groups = exchangeable_groups(config, own, np.stack([p[-len(test) :] for p in kept]), size)
         rows = len(own[0].train_rows) + len(own[0].val_rows)
-        ratio = rows / np.mean([len(member.train_rows) for member in own]) if kind == "refit" else 1.0
+        ratio = rows / float(np.mean([len(member.train_rows) for member in own])) if kind == "refit" else 1.0
         rates.append(1 - scoring.predict_leaderboard(labels[train], out_of_fold[train], groups, ratio)["score"])
     return float(np.mean(rates))
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from competition.config import MNIST, RECIPES, REFERENCE, Config, choose_config
 from competition.data.dataset import Dataset, load_dataset, mnist_at_hand
-from competition.data.digits import Digits, content_hash
+from competition.data.digits import LabelledDigits, content_hash
 from competition.ensemble.folds import plan_members
 from competition.ensemble.manifest import manifest_of
 from competition.ensemble.members import Trainer
@@ -23,7 +23,7 @@ from competition.runs.folders import Folders
 from competition.runs.resuming import fits
 from competition.runs.run import Run, list_runs
 
-SPLIT = {"folds": 1, "repeats": 1, "holdout": 1 / 7}  # as MNIST's own 60,000 : 10,000
+SPLIT: dict = {"folds": 1, "repeats": 1, "holdout": 1 / 7}  # as MNIST's own 60,000 : 10,000
 ALL_OF_MNIST = {"folds": 1, "repeats": 1, "holdout": 1 / 60}  # scored on its test digits; few training rows need to
 PART = 4000  # rows on which the reference recipe is timed
 PART_EPOCHS = 4  # of which the first, with all that starts then, does not count
@@ -167,19 +167,19 @@ def _reference(place: Folders, setup: Setup, dataset: Dataset, jobs: int | None)
         return _line(REFERENCE.recipe, took, claim, folds=_cell([run]), predicted=_predicted(run))
     engine = choose_engine(jobs)
     setup = engine.allocate(setup, REFERENCE.members)
-    rows = min(PART, len(dataset.train))
+    at_once, rows = engine.jobs or 1, min(PART, len(dataset.train))
     images, labels = dataset.train.images[:rows], dataset.train.labels[:rows]
-    part = Digits(images, labels, dataset.train.source, content_hash(images, labels))
-    config = replace(REFERENCE, epochs=PART_EPOCHS, repeats=engine.jobs)
-    trainer = Trainer(setup, part, replace(dataset.test, images=dataset.test.images[:100]))
+    shortened = LabelledDigits(images, labels, dataset.train.source, content_hash(images, labels))
+    config = replace(REFERENCE, epochs=PART_EPOCHS, repeats=at_once)
+    trainer = Trainer(setup, shortened, replace(dataset.test, images=dataset.test.images[:100]))
     ends = defaultdict(list)  # of each member's epochs
-    part_of_it = f"{PART_EPOCHS} epochs of {rows} rows by {engine.jobs} of its members at once"
+    part_of_it = f"{PART_EPOCHS} epochs of {rows} rows by {at_once} of its members at once"
     print(f"\n{REFERENCE.recipe}, for its time alone: {part_of_it}")
     members = plan_members(config, labels)
     for _ in engine.each(trainer, members, lambda name, logs: ends[name].append(time.perf_counter())):
         pass
     epoch = sum(times[-1] - times[0] for times in ends.values()) / (PART_EPOCHS - 1) / len(ends)
-    turns = math.ceil(REFERENCE.members / engine.jobs)  # of as many members as train at once
+    turns = math.ceil(REFERENCE.members / at_once)  # of as many members as train at once
     whole = epoch * len(dataset.train) / rows * REFERENCE.epochs * turns
     return _line(REFERENCE.recipe, f"about {_span(whole)}, from {part_of_it}", claim)
 

@@ -36,7 +36,7 @@ from competition.studies.members import train_all
 BLOCKS, TESTED, REFIT = 6, 2, 2
 KINDS = ("pooled", "normalized")
 SMALL = replace(RECIPES["quick"], **(ALL | {"epochs": 4}), tta=0)
-CASES = {
+CASES: dict[str, dict] = {
     "one repeat": {},
     "two repeats": {"repeats": 2},
     "two architectures": {"repeats": 2, "architecture": ",".join(KINDS)},
@@ -107,10 +107,10 @@ def _draw(case: str, partition: int, tested: tuple, blocks, pool, results: dict[
     out_of_fold = out_of_fold[predicted_rows] / counts[predicted_rows, None]
     train_rows = sum(len(blocks[block]) for block in trained)
     groups = exchangeable_groups(config, members, np.stack(test_probs), config.refit)
-    ratio = train_rows / np.mean([len(member.train_rows) for member in members]) if config.refit else 1.0
+    ratio = train_rows / float(np.mean([len(member.train_rows) for member in members])) if config.refit else 1.0
     predicted = scoring.predict_leaderboard(labels[predicted_rows], out_of_fold, groups, ratio)
     refit = [predicted_by(pool[trained, seed, KINDS[0]], test) for seed in range(config.refit)]
     reached = scoring.accuracy(labels[test], np.mean(refit or test_probs, axis=0))
-    seed = f"{partition}/{'+'.join(str(block + 1) for block in tested)}"
+    draw = f"{partition}/{'+'.join(str(block + 1) for block in tested)}"
     accuracy = scoring.accuracy(labels[predicted_rows], out_of_fold)
-    return row_of(case, "recombined", train_rows, seed, accuracy, predicted, reached, len(test))
+    return row_of(case, "recombined", train_rows, draw, accuracy, predicted, reached, len(test))

@@ -11,7 +11,7 @@ import pandas as pd
 
 from competition.config import choose_config
 from competition.data.constants import TEST, TRAIN
-from competition.data.digits import Digits
+from competition.data.digits import LabelledDigits
 from competition.ensemble import scoring
 from competition.network.device import Setup
 from competition.network.member import seed_of, split_rows
@@ -24,8 +24,8 @@ from competition.runs.version import code_sha256
 SAMPLE_ROWS = 6000  # 4,000 : 2,000
 RECIPE = "quick"
 QUICK = {"folds": 4, "epochs": 5, "width": 0.5, "batch_size": 64}
-ALL = {"folds": 4, "epochs": 3, "width": 0.5, "batch_size": 128}  # of seven times the rows
-CASES = {
+ALL: dict = {"folds": 4, "epochs": 3, "width": 0.5, "batch_size": 128}  # of seven times the rows
+CASES: dict[str, list[dict]] = {
     "one repeat": [{}],
     "two repeats": [{"repeats": 2}],
     "three architectures": [{"repeats": 3, "architecture": "pooled,fine,normalized"}],
@@ -45,7 +45,7 @@ COLUMNS = (
 
 def draw_whole(
     folders: Folders,
-    digits: Digits,
+    digits: LabelledDigits,
     case: str,
     size: int,
     seed: int,

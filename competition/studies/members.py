@@ -1,6 +1,7 @@
 """The members of a study: trained once, kept under a key of all that made them, and never trained again."""
 
 import json
+from collections import defaultdict
 from dataclasses import asdict, replace
 from hashlib import sha256
 from pathlib import Path
@@ -99,15 +100,16 @@ def _train_missing(
     """Each result in a folder named by all that made it what it is, kept as it finishes; the weights nobody needs."""
     network = code_sha256(*(f"network/{name}" for name in TRAINING))
     places = {member.name: folder / _key(member, trainer, network) for member in members}
-    kept = {name: read_intact(place, trainer.train.sha256) for name, place in places.items()}
-    results = {name: result for name, result in kept.items() if result is not None}
+    results: dict[str, MemberResult | CompetitionError] = {}
+    accuracies: dict[str, list[float]] = defaultdict(list)
+    for name, place in places.items():
+        if kept := read_intact(place, trainer.train.sha256):
+            results[name] = kept
+            accuracies[_setting(name)].append(kept.facts["accuracy"])
     missing = [member for member in members if member.name not in results]
     if not missing:
         return results
     progress = Progress(len(missing), len(results), max(member.config.epochs for member in missing))
-    accuracies = {_setting(name): [] for name in places}
-    for name, result in results.items():
-        accuracies[_setting(name)].append(result.facts["accuracy"])
     try:
         for name, result in engine.each(trainer, missing, progress.epoch):
             results[name] = result

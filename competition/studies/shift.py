@@ -16,7 +16,7 @@ from competition.config import PLAIN, RECIPES
 from competition.data import shift as pixels
 from competition.data.constants import REAL
 from competition.data.dataset import load_dataset
-from competition.data.digits import Digits, content_hash
+from competition.data.digits import Digits, LabelledDigits, content_hash
 from competition.ensemble import scoring, shift
 from competition.ensemble.members import Trainer
 from competition.errors import CompetitionError
@@ -89,7 +89,7 @@ def run_shift(folders: Folders, draws: int = DRAWS, null_draws: int = NULL_DRAWS
     return f"{summary(rows)}\nThe table: {folders.shift_table}"
 
 
-def shifts_of(train: Digits) -> Iterator[tuple[str, int, Rows, Rows]]:
+def shifts_of(train: LabelledDigits) -> Iterator[tuple[str, int, Rows, Rows]]:
     """Train two networks, and yield kind and strength of each shift, the pool of rows as they are, and shifted rows."""
     order = np.random.default_rng(0).permutation(len(train))
     fit, numbers = order[: FIT[train.source]], np.sort(order[FIT[train.source] :])
@@ -111,7 +111,7 @@ def shifts_of(train: Digits) -> Iterator[tuple[str, int, Rows, Rows]]:
             yield kind, strength, pool, rows_of(corrupt(train.images[chosen], kind, strength), chosen)
 
 
-def _trained(train: Digits, fit_rows, val_rows, seed: int):
+def _trained(train: LabelledDigits, fit_rows, val_rows, seed: int):
     """A network that learned from some rows."""
     image = train.images[:1]
     test = Digits(image, None, train.source, content_hash(image, None))  # nobody needs predictions of test.csv

@@ -137,7 +137,7 @@ def widened(found: list[dict], scatters: list[dict], freedom: int) -> tuple[list
     Returns:
         Of each change the differences; and by (variant, measure) how much wider their intervals are.
     """
-    factors = [{} for _ in found]
+    factors: list[dict[tuple[str, str], float]] = [{} for _ in found]
     for key in scatters[0]:
         excess = np.array([each[key] for each in scatters]) / max(1, freedom)  # 1 where rows explain the scatter
         others = [np.delete(excess, i) for i in range(len(excess))]

@@ -137,39 +137,43 @@ def conduct(
         "commit": git_commit(),  # before hours pass
     }
     results = train_plans(plans, folders.studies / "members", setup, dataset, engine)
-    base, found, scatters, facts = None, {}, [], {}
+    base: dict = {}
+    found: dict[str, dict] = {}
+    facts: dict[str, list[dict]] = {}
+    scatters = []
     for name, members in plans.items():
-        own_results = [results[member.name] for member in members]
-        failed = [result for result in own_results if isinstance(result, CompetitionError)]
+        made = [results[member.name] for member in members]
+        failed = [result for result in made if isinstance(result, CompetitionError)]
+        learned = [result for result in made if not isinstance(result, CompetitionError)]
         if failed and name in (BASE, NULL):
             raise failed[0]
         if failed:
             print(f"{name}: {failed[0]}")
             continue
-        probs, member_of_row = stack_predictions(members, own_results, rows)
+        probs, member_of_row = stack_predictions(members, learned, rows)
         measures = measured(train.labels[rows], probs)
         if name == BASE:
             base = measures
             continue
         found[name] = compared(base, measures)
         scatters.append(scatter(member_of_row, base, measures))
-        facts[name] = [result.facts for result in own_results]
-    differences, factors = widened(list(found.values()), scatters, freedom=len(plans[BASE]) - 1)
-    found, factors = (dict(zip(found, values, strict=True)) for values in (differences, factors))
+        facts[name] = [result.facts for result in learned]
+    adjusted = widened(list(found.values()), scatters, freedom=len(plans[BASE]) - 1)
+    differences, factors = (dict(zip(found, values, strict=True)) for values in adjusted)
     lines = []
     for name in settings:
         if name == BASE:
             continue
-        if name not in found:
+        if name not in differences:
             lines.append({"setting": name, "verdict": NOT_TRAINED, **same})
             continue
         same_here = same | {
             "setting": name,
-            "verdict": verdict(found[name], looks=2 * (len(plans) - 2)),
+            "verdict": verdict(differences[name], looks=2 * (len(plans) - 2)),
             "seconds": round(float(np.mean([record["training_seconds"] for record in facts[name]])), 1),
             "hardware": ", ".join(sorted({record["hardware"] for record in facts[name]})),
         }
-        for (variant, size, measure), difference in found[name].items():
+        for (variant, size, measure), difference in differences[name].items():
             numbers = _numbers(variant, size, measure, difference, len(rows))
             lines.append(same_here | numbers | {"widened": round(factors[name][variant, measure], 3)})
     return lines
