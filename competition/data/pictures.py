@@ -57,11 +57,6 @@ def picture_of(raw: bytes, name: str | Path, apart: bool = True) -> Picture:
     return picture
 
 
-def digit_of(raw: bytes, name: str | Path) -> np.ndarray:
-    """All that a file's content shows as one digit: uint8 array (28, 28, 1)."""
-    return picture_of(raw, name, apart=False).digits[0]
-
-
 def pictures_in(folder: Path) -> list[Path]:
     """The pictures in a folder, by name.
 

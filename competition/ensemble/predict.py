@@ -158,17 +158,20 @@ class Ensemble:
         self._parts = [_stacked(part, names) for part, names in parts]
         self.members = [name if part is run else f"{part.name}/{name}" for part, names in parts for name in names]
 
-    def predict(self, images) -> tuple[np.ndarray, np.ndarray]:
+    def predict(self, images, tta: bool = True) -> tuple[np.ndarray, np.ndarray]:
         """The probabilities of the whole ensemble, and of each of its members.
 
         Args:
             images: uint8 array (n, 28, 28, 1), 0 is paper.
+            tta: whether with the run's test-time augmentation, where it has one.
 
         Returns:
             float32 arrays (n, 10), for the images of test.csv what the run's probabilities.npz holds, and
             (members, n, 10).
         """
-        member_probs = [_predict(networks, transforms, images) for networks, transforms in self._parts]
+        member_probs = [
+            _predict(networks, transforms if tta else [np.asarray], images) for networks, transforms in self._parts
+        ]
         whole = np.mean([probs.mean(axis=0, dtype=float) for probs in member_probs], axis=0)
         return whole.astype(np.float32), np.concatenate(member_probs)
 

@@ -12,9 +12,12 @@ import numpy as np
 
 from competition.data.dataset import load_dataset_of
 from competition.data.digits import Digits
-from competition.data.pictures import digit_of
+from competition.data.pictures import picture_of
+from competition.data.preparation import Picture
 from competition.ensemble.neighbours import Neighbours
+from competition.ensemble.occlusion import Occlusion, occlusions
 from competition.errors import CompetitionError
+from competition.report.enlarged import heat_map, in_words
 from competition.report.html import inline
 from competition.runs import files
 from competition.runs.folders import Folders
@@ -49,6 +52,11 @@ class Backend:
         """See `Predictor.predict`; name is one of the runs."""
         with self._lock:
             return self._predictor(name).predict(picture(png))
+
+    def occlude(self, png: bytes, name: str) -> dict:
+        """See `Predictor.occlude`; name is one of the runs."""
+        with self._lock:
+            return self._predictor(name).occlude(picture(png))
 
     def keep(self, png: bytes, label: int) -> dict:
         """Write a drawing into the user's folder, named by its right label and the time (UTC).
@@ -86,18 +94,21 @@ class Predictor:
             self._neighbours, self.examples = Neighbours(dataset), examples(run, dataset.test)
         except CompetitionError as error:
             self.missing = str(error)
-        self._ensemble.predict(np.zeros((1, 28, 28, 1), np.uint8))  # the first call traces the graph, a second or two
+        # The first calls trace the graph, a second or two: of one image and of many.
+        self._ensemble.predict(np.zeros((1, 28, 28, 1), np.uint8))
+        self._occlusion(np.zeros((28, 28, 1), np.uint8))
 
-    def predict(self, image) -> dict:
-        """What the page shows of an image, uint8 array (28, 28, 1), 0 is paper."""
+    def predict(self, drawing: Picture) -> dict:
+        """What the page shows of a drawing as one digit."""
         from competition.ensemble.predict import remarks
 
         started = time.perf_counter()
+        image = drawing.digits[0]
         probs, member_probs = (part[..., 0, :] for part in self._ensemble.predict(image[None]))
-        unlike, nearest = False, []
+        unlike, nearest = not drawing.drawn, []
         if self._neighbours:
             train, (distances, rows) = self._neighbours.train, self._neighbours.nearest(image, NEAREST)
-            unlike = distances[0] > self._neighbours.limit
+            unlike = unlike or distances[0] > self._neighbours.limit
             nearest = [
                 {"row": int(row) + 1, "label": int(train.labels[row]), "png": inline(train.images[row])} for row in rows
             ]
@@ -108,16 +119,24 @@ class Predictor:
                 for name, row in zip(self._ensemble.members, member_probs, strict=True)
             ],
             "agreement": agreement(member_probs.argmax(axis=1)),
-            "remarks": remarks(unlike, probs.max() < self._doubt),
+            "remarks": remarks(unlike, probs.max() < self._doubt, drawing.several),
             "image": inline(image),
             "nearest": nearest,
             "missing": self.missing,
             "milliseconds": round(1000 * (time.perf_counter() - started)),
         }
 
+    def occlude(self, drawing: Picture) -> dict:
+        """The occlusion map of a drawing, to lay over it, and in words."""
+        found = self._occlusion(drawing.digits[0])
+        return {"map": inline(heat_map(found)), "words": in_words(found, "The ensemble, without augmentation,")}
 
-def picture(png: bytes) -> np.ndarray:
-    """A drawing as the network sees it, made by the same code as `make predict`'s: uint8 array (28, 28, 1).
+    def _occlusion(self, image) -> Occlusion:
+        return occlusions([image], lambda images: self._ensemble.predict(images, tta=False)[0])[0]
+
+
+def picture(png: bytes) -> Picture:
+    """A drawing as the network sees it, all of it as one digit, made by the same code as `make predict`'s.
 
     Raises:
         CompetitionError: it is no PNG file, or a very large one, or blank.
@@ -128,7 +147,7 @@ def picture(png: bytes) -> np.ndarray:
             f"A drawing is a PNG file of at most {WIDEST} pixels a side. Received: "
             f"{' × '.join(map(str, sides)) if max(sides) else 'something else'}. Next: a smaller one."
         )
-    return digit_of(png, "The drawing")
+    return picture_of(png, "The drawing", apart=False)
 
 
 def examples(run: Run, test: Digits) -> list[str]:

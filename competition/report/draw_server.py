@@ -167,10 +167,10 @@ class Handler(BaseHTTPRequestHandler):
             self.answer(200, self.server.page.encode(), "text/html; charset=utf-8")
 
     def do_POST(self):
-        """A drawing to predict, or to keep with its right label."""
+        """A drawing to predict, to explain, or to keep with its right label."""
         backend = self.server.backend
-        found = re.fullmatch("/predict/(.+)|/keep/([0-9])", unquote(self.path))
-        if not (self.ours() and self.of_the_page() and self.known(found and (found[2] or found[1] in backend.runs))):
+        found = re.fullmatch("/(predict|occlude)/(.+)|/keep/([0-9])", unquote(self.path))
+        if not (self.ours() and self.of_the_page() and self.known(found and (found[3] or found[2] in backend.runs))):
             return
         assert found  # else it was refused
         length = self.headers.get("Content-Length", "")
@@ -180,7 +180,10 @@ class Handler(BaseHTTPRequestHandler):
             return self.refuse(413, f"A drawing has at most {LARGEST} bytes.")
         png = self.rfile.read(int(length))
         try:
-            result = backend.keep(png, int(found[2])) if found[2] else backend.predict(png, found[1])
+            if found[3]:
+                result = backend.keep(png, int(found[3]))
+            else:
+                result = (backend.predict if found[1] == "predict" else backend.occlude)(png, found[2])
         except CompetitionError as error:
             return self.refuse(422, str(error))
         self.answer(200, json.dumps(result).encode(), "application/json")

@@ -24,12 +24,15 @@ import pytest
 from competition import __main__
 from competition.config import TTA
 from competition.data.dataset import load_dataset
-from competition.data.pictures import read_picture
+from competition.data.pictures import picture_of, read_picture
 from competition.ensemble.folds import member_settings
+from competition.ensemble.occlusion import occlusions
+from competition.ensemble.predict import Ensemble
 from competition.errors import CompetitionError
 from competition.network.models import build_model
 from competition.report import draw_server
 from competition.report.draw_backend import agreement
+from competition.report.enlarged import heat_map
 from competition.runs.folders import ROOT, Folders
 from competition.runs.run import list_runs
 from tests.data.drawn import FOUR, SEVEN, stroked
@@ -121,6 +124,24 @@ def test_a_drawing_gets_the_prediction_of_its_file(page, tmp_path, capsys, drawi
     np.testing.assert_allclose(np.mean(member_probs, axis=0), answer["probs"], atol=2e-4)
     assert answer["agreement"] == agreement(np.argmax(member_probs, axis=1))
     assert (pixels_of(answer["image"]) == read_picture(path).digits[0, ..., 0]).all()
+
+
+def test_several_digits_are_called_so(page):
+    both = np.hstack([stroked(SEVEN), stroked(FOUR)])
+    status, answer = page.predict(png_of(both))
+    assert status == 200 and "several digits" in answer["remarks"]
+
+
+def test_the_occlusion_map_is_that_of_the_ensemble_without_augmentation(page):
+    status, answer = page.request("POST", f"/occlude/{page.run.name}", DRAWING)
+    assert status == 200
+    image = picture_of(DRAWING, "", apart=False).digits[0]
+    ensemble = Ensemble(page.run)
+    [expected] = occlusions([image], lambda images: ensemble.predict(images, tta=False)[0])
+    raw = base64.b64decode(answer["map"].removeprefix("data:image/png;base64,"))
+    shown = cv2.imdecode(np.frombuffer(raw, np.uint8), cv2.IMREAD_UNCHANGED)
+    np.testing.assert_allclose(shown[..., 3], heat_map(expected)[..., 3], atol=2)
+    assert f"predicts {expected.label}" in answer["words"]
 
 
 def test_the_nearest_digits_are_those_of_their_rows(page, sample):

@@ -142,8 +142,28 @@ def test_it_fits_and_can_be_read(browser, axe, page, width, scheme):
         assert worst["ratio"] >= 4.5, worst
         assert axe(browser) == []
         draw(browser, SEVEN)
+    explained(browser)
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+    assert browser.execute_script(CONTRAST)["ratio"] >= 4.5 and axe(browser) == []
     pixel = "const d = pad.getContext('2d').getImageData(0, 0, 1, 1).data; return [...d]"
     assert browser.execute_script(pixel) == [255] * 4  # what is sent is dark on light in either scheme
+
+
+def test_what_decides_is_shown_until_the_drawing_changes(browser, page):
+    opened(browser, page)
+    assert not browser.find_element("id", "explain").is_enabled()
+    draw(browser, SEVEN)
+    explained(browser)
+    expected = page.request("POST", f"/occlude/{page.run.name}", png_on(browser))[1]
+    assert text_of(browser, "words").startswith(expected["words"])
+    assert browser.find_element("id", "map").get_attribute("src") == expected["map"]
+    draw(browser, SEVEN[:1])
+    assert text_of(browser, "words") == "" and not browser.find_element("id", "map").is_displayed()
+
+
+def explained(browser):
+    browser.find_element("id", "explain").click()
+    until(browser, lambda: "4×4 pixels" in text_of(browser, "words"))
 
 
 def test_undo_brings_back_what_was_there_a_cleared_drawing_too(browser, page):

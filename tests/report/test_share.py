@@ -9,7 +9,7 @@ import pytest
 
 from competition.config import ARCHITECTURES
 from competition.data.dataset import load_dataset
-from competition.data.pictures import digit_of
+from competition.data.pictures import picture_of
 from competition.ensemble.export import probabilities_of_file
 from competition.errors import CompetitionError
 from competition.network.saved_model import read_model
@@ -112,7 +112,12 @@ def test_the_drawing_is_prepared_as_for_make_predict(browser, shared):
             browser.execute_script("clear()")
             draw(browser, *drawing(digit, way))
             pixels = np.array(browser.execute_script("return [...prepared()]")).reshape(28, 28)
-            alike.append(np.abs(pixels - digit_of(png_on(browser), "The drawing")[..., 0].astype(int)).mean() < 1.5)
+            alike.append(
+                np.abs(
+                    pixels - picture_of(png_on(browser), "The drawing", apart=False).digits[0, ..., 0].astype(int)
+                ).mean()
+                < 1.5
+            )
     assert sum(alike) >= 56 and len(alike) == 60
 
 
