@@ -168,8 +168,10 @@ def submit(options, folders: Folders) -> None:
 def scores(options, folders: Folders) -> None:
     """ask Kaggle for all scores: predicted against real."""
     from competition.kaggle import leaderboard
+    from competition.report.index import make_index
 
     print(leaderboard.table(leaderboard.refresh(folders)))
+    make_index(folders)
 
 
 def report(options, folders: Folders) -> None:

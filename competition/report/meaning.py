@@ -74,7 +74,11 @@ def what_next(run: Run, scores: dict, row: dict) -> str:
     board, real = scores["leaderboard"], row.get("leaderboard")
     if run.manifest["source"] != REAL:
         return "Next: bring the competition’s own data, as `make data` explains; a run on other data submits nothing."
-    if real and board:
+    if real and board is None:
+        return (
+            f"Kaggle scored it {accuracy(float(real))}; no score had been predicted, as test.csv is unlike train.csv."
+        )
+    if real:
         inside = board["low"] <= float(real) <= board["high"]
         verdict = "inside the predicted interval" if inside else (
             "outside the predicted interval, so ask whether test rows come as training rows do")  # fmt: skip

@@ -10,6 +10,7 @@ from pathlib import Path
 import cv2
 import keras
 import numpy as np
+import pandas as pd
 import pytest
 
 from competition import __main__, pipeline
@@ -24,7 +25,7 @@ from competition.ensemble.export import (
     probabilities_of_file,
 )
 from competition.ensemble.folds import member_settings
-from competition.ensemble.predict import doubt_limit, probabilities_of, unlike_training
+from competition.ensemble.predict import doubt_limit, print_predictions, probabilities_of, unlike_training
 from competition.ensemble.scoring import rows_predicted
 from competition.errors import CompetitionError
 from competition.network.device import Setup, choose_setup
@@ -126,6 +127,17 @@ def test_what_is_unlike_any_training_digit_is_remarked(trained, sample):
     assert unlike_training(folders, run, np.roll(others, 8, axis=2)).mean() > 0.6
     noise = np.random.default_rng(0).integers(0, 256, (5, 28, 28, 1)).astype(np.uint8)
     assert unlike_training(folders, run, noise).all()
+
+
+def test_a_batch_unlike_what_the_run_learned_from_is_said_so_on_stderr(trained, sample, tmp_path, capsys):
+    folders, run = trained
+    line = "are not like those that the run learned from: its scores don't hold for them"
+    for images, unlike in ((sample.images[:300], False), (255 - sample.images[:300], True)):
+        table = pd.DataFrame(images.reshape(-1, 784), columns=[f"pixel{i}" for i in range(784)])
+        table.to_csv(tmp_path / "mine.csv", index=False)
+        print_predictions(folders, str(run.path), [tmp_path / "mine.csv"])
+        printed = capsys.readouterr()
+        assert (line in printed.err) == unlike and line not in printed.out
 
 
 def test_without_its_data_a_run_still_predicts(trained, tmp_path, capsys):

@@ -18,11 +18,14 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from sklearn.metrics import classification_report, confusion_matrix
 
 from competition.data.submission import check_submission
+from competition.ensemble import scoring, shift
 from competition.errors import CompetitionError
 from competition.kaggle.kernel import budget_of, pack, packed_package, unpack
-from competition.kaggle.notebook import execute
+from competition.kaggle.notebook import execute, fill
+from competition.report import figures
 from competition.runs.folders import PACKAGE, ROOT, SAMPLE, Folders
 from competition.runs.run import find_run, list_runs
 from competition.runs.version import package_sha256
@@ -296,6 +299,24 @@ def test_make_notebook_shows_the_newest_run(folders, command):
     done = command("notebook", *where)
     assert done.returncode == 1 and re.fullmatch(r"Error: .*scores\.json must be as .* Next: .*\.\n", done.stderr)
     assert not (run.path / "notebook.ipynb").exists()
+
+
+@pytest.mark.parametrize("alarm", [False, True])
+def test_the_notebooks_score_gives_way_to_the_alarm(tmp_path, capsys, alarm):
+    """The cell itself, of a run whose scores.json has an alarm in place of a predicted score."""
+    _, run, digits = finished_run(tmp_path)
+    if alarm:
+        differ = {"alarm": True, "pixels": [], "predictions": [], "classifier": None, "missing_digits": [9]}
+        run.write_json("scores.json", run.scores | {"leaderboard": None, "shift": differ | {"estimate": 0.912}})
+    [cell] = [text for kind, text in fill() if kind == "code" and "Out-of-fold accuracy" in text]
+    exec(cell, {"run": run, "config": run.config, "scores": run.scores, "labels": digits.train.labels,
+                "images": digits.train.images, "scoring": scoring, "shift": shift, "figures": figures,
+                "show": lambda *figure: None, "confusion_matrix": confusion_matrix,
+                "classification_report": classification_report})  # fmt: skip
+    printed = capsys.readouterr().out
+    assert ("Predicted leaderboard  0.99870  (0.99754 – 0.99943)" in printed) == (not alarm)
+    for line in ("none: test.csv is not like train.csv", "by labels            train.csv has no 9", "0.912"):
+        assert (line in printed) == alarm
 
 
 def test_a_blend_was_not_trained_and_has_no_notebook(tmp_path):

@@ -325,6 +325,14 @@ def test_ctrl_c_while_waiting(world: World):
     assert world.history()[0]["leaderboard"] == "0.99700"
 
 
+def test_scores_brings_the_page_of_all_runs_up_to_date(world: World):
+    run = world.add_run()
+    world.server.submissions = [world.listed(run, ref=7)]
+    assert world.run("scores")[0] == 0
+    page = (world.folders.submissions / "index.html").read_text("utf-8")
+    assert world.history()[0]["leaderboard"] in page and run.name in page
+
+
 def test_scores_with_nothing_to_show(world: World):
     world.fails("must list a run", "scores")
     world.add_run()

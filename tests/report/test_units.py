@@ -67,5 +67,8 @@ def test_a_run_without_an_error_and_one_that_kaggle_scored(tmp_path):
         what_next(run, scores, {"leaderboard": "0.99610"}) == "Kaggle scored it 0.99610, inside the predicted interval."
     )
     assert "outside the predicted interval" in what_next(run, scores, {"leaderboard": "0.99800"})
+    unlike = what_next(run, {"leaderboard": None}, {"leaderboard": "0.97000"})
+    assert unlike.startswith("Kaggle scored it 0.97000; no score had been predicted")
+    assert "`make data`" in what_next(run, {"leaderboard": None}, {})
     assert "`make scores`" in what_next(run, scores, {"submitted": "2026-01-01"})
     assert f"`make submit RUN={run.name}`" in what_next(run, scores, {})

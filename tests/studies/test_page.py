@@ -49,6 +49,8 @@ def test_each_setting_stands_there_with_its_verdict_and_every_number(page):
     assert "1.00 times for errors, 1.25 times for log-loss, 1.50 times for Brier score." in text
     assert "36,000 rows" in text and "FULL=1" in text
     assert "&lt;none &amp; nothing&gt;" in text and "<none" not in text
+    assert text.count('class="wide" tabindex="0" role="region"') == text.count("<table>") == 4
+    assert '<th scope="col">errors, %</th>' in text and "<h3>Errors, rows</h3>" in text
     assert page == page.with_name("wide.html") and text.count("<svg") == text.count('role="img" aria-label="') == 1
 
 
