@@ -28,7 +28,7 @@ from hypothesis.extra import numpy as arrays
 from competition.config import Config
 from competition.data.constants import PIXELS
 from competition.data.digits import read_digits
-from competition.data.submission import check_submission
+from competition.data.submission import read_submission
 from competition.errors import CompetitionError
 from competition.kaggle import leaderboard, provenance
 from competition.report.run_page import repeat_command
@@ -218,7 +218,7 @@ class Bench:
         return np.array_equal(digits.images, self.images)
 
     def read_submission(self, content):
-        check_submission(self.put(self.folder / "drawn.csv", content), rows=3)
+        read_submission(self.put(self.folder / "drawn.csv", content), rows=3)
         rows = [row for row in csv.reader(io.StringIO(content.decode("utf-8-sig"), newline="")) if row]
         assert rows[0] == ["ImageId", "Label"] and sorted(int(row[0]) for row in rows[1:]) == [1, 2, 3]
         assert all(row[1] in "0123456789" and len(row) == 2 for row in rows[1:])

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from competition import pipeline
-from competition.data.submission import check_submission
+from competition.data.submission import verdict_on
 from competition.network.device import choose_setup
 from competition.runs.checkpoint import MEMBER_FILES
 from competition.runs.folders import ROOT, Folders
@@ -73,7 +73,7 @@ def test_what_it_leaves(trained, few):
     members = {f"members/{name}/{file}" for name in NAMES for file in (*MEMBER_FILES, "done.json")}
     whole = {"config.json", "manifest.json", "probabilities.npz", "scores.json", "submission.csv", "done.json"}
     assert whole | members <= names and not any(name.endswith(".tmp") for name in names)
-    assert check_submission(run.submission_csv, 300, few.labels) == []
+    assert verdict_on(run.submission_csv, "other", 300, few.labels).warnings == ()
     manifest = run.manifest
     assert manifest["source"] == "other" and manifest["identity"]["data"][0] == few.sha256
     assert manifest["identity"]["threads"] >= 1 and {"data", "members", "submission"} <= manifest["seconds"].keys()

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from competition import pipeline
-from competition.data.submission import check_submission
+from competition.data.submission import read_submission
 from competition.errors import CompetitionError
 from competition.network.device import BACKEND, choose_setup
 from competition.runs.folders import Folders
@@ -62,7 +62,7 @@ def end(root, images, labels, test, settings, capsys):
     said = capsys.readouterr()
     assert run.complete and not said.err, said.err
     assert "; the run itself is complete" not in said.out, said.out
-    check_submission(run.submission_csv, len(test))
+    read_submission(run.submission_csv, len(test))
     assert (run.path / "report.html").stat().st_size and (run.path / "model.keras").stat().st_size
     return run
 

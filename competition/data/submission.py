@@ -59,7 +59,7 @@ def verdict_on(path: Path, source: str | None = None, rows: int | None = None, t
     Args:
         source: of the digits that it labels; None: Kaggle's, or the sample's where it has as many rows.
         rows: how many test digits there are; None likewise.
-        train_labels: as `check_submission` takes them.
+        train_labels: int64 array (n,); with it, warn of digit counts that are far from its shares.
     """
     try:
         labels, warnings = read_submission(path, rows or (TEST_ROWS, SAMPLE_ROWS))
@@ -80,23 +80,6 @@ def write_submission(path: Path, labels) -> None:
     """
     frame = pd.DataFrame({"ImageId": np.arange(1, len(labels) + 1), "Label": np.asarray(labels, int)})
     files.write(path, frame.to_csv(index=False, lineterminator="\n"))
-
-
-def check_submission(path: Path, rows: int = TEST_ROWS, train_labels=None) -> list[str]:
-    """Check a file the way Kaggle would, and more.
-
-    Args:
-        rows: how many rows the test data has.
-        train_labels: int64 array (n,); with it, warn of digit counts that are far from its shares.
-
-    Returns:
-        Warnings, one line each.
-
-    Raises:
-        CompetitionError: Kaggle would refuse the file, or score it wrongly.
-    """
-    labels, warnings = read_submission(path, rows)
-    return [*warnings, *_unusual_labels(labels, train_labels)]
 
 
 def compare_with_run(folders: Folders, path: Path, labels: np.ndarray) -> list[str]:
@@ -132,7 +115,7 @@ def differences(labels, others, name: str) -> str:
     return f"{line}: {'the order of the rows lost' if lost else 'labels of other digits'}?"
 
 
-def read_submission(path: Path, rows: int | tuple[int, ...]) -> tuple[np.ndarray, list[str]]:
+def read_submission(path: Path, rows: int | tuple[int, ...] = TEST_ROWS) -> tuple[np.ndarray, list[str]]:
     """The labels of a submission, plain, gzipped or in a zip, in the order of the test rows.
 
     Args:
@@ -142,7 +125,7 @@ def read_submission(path: Path, rows: int | tuple[int, ...]) -> tuple[np.ndarray
         int64 array (n,), and warnings, one line each.
 
     Raises:
-        CompetitionError: it breaks a rule.
+        CompetitionError: Kaggle would refuse the file, or score it wrongly.
     """
     try:
         text, encoding = decoded(unpacked(read_file(path)))

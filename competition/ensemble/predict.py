@@ -15,12 +15,13 @@ from competition.data.pictures import pictures_in, read_picture
 from competition.data.preparation import Picture
 from competition.ensemble.export import load_model, probabilities_of_file
 from competition.ensemble.folds import member_settings, members_of, submitted_members
+from competition.ensemble.manifest import setup_of
 from competition.ensemble.neighbours import RARE, Neighbours
 from competition.ensemble.scoring import rows_predicted
 from competition.ensemble.shift import compare_predictions
 from competition.errors import CompetitionError
 from competition.network.augmentation import tta_transforms
-from competition.network.device import PRECISIONS, choose_setup, prepare
+from competition.network.device import choose_setup, prepare
 from competition.network.models import StackedNetworks
 from competition.runs.folders import Folders
 from competition.runs.run import Run, find_run
@@ -208,14 +209,9 @@ def prepare_for(run: Run) -> None:
     """Make this process compute as the run's members did.
 
     Raises:
-        CompetitionError: the run names no precision.
+        CompetitionError: the manifest is damaged.
     """
-    precision = run.manifest["identity"]["precision"]
-    if precision not in PRECISIONS:
-        raise CompetitionError(
-            f"{run.path}/manifest.json must name a precision. Received: {precision}. Next: `make train NEW=1`."
-        )
-    prepare(choose_setup(precision), seed=0)
+    prepare(choose_setup(setup_of(run).precision), seed=0)
 
 
 def _predict(networks: StackedNetworks, transforms: list, images) -> np.ndarray:

@@ -99,7 +99,7 @@ def predict_leaderboard(labels, out_of_fold, groups: list[Group], row_ratio: flo
         training rows that measured the score and of the test rows that will.
     """
     error = 1 - accuracy(labels, out_of_fold)
-    score = 1 - error * (1 - _gains(labels, out_of_fold, groups)[-1]) * row_ratio**-ROWS_EXPONENT
+    score = predict_growth(labels, out_of_fold, groups, row_ratio)[-1]
     predicted, test_rows = 1 - score, groups[0].test_probs.shape[1]
     # At least one error: a perfect out-of-fold score does not make the interval empty.
     rate = max(predicted, 1 / len(labels))
@@ -212,8 +212,8 @@ def predict_growth(labels, out_of_fold, groups: list[Group], row_ratio: float = 
     Returns:
         float array (members of the largest group,); smaller ones average all that they have.
     """
-    error = (1 - accuracy(labels, out_of_fold)) * row_ratio**-ROWS_EXPONENT
-    return 1 - error * (1 - _gains(labels, out_of_fold, groups))
+    error = 1 - accuracy(labels, out_of_fold)
+    return 1 - error * (1 - _gains(labels, out_of_fold, groups)) * row_ratio**-ROWS_EXPONENT
 
 
 def _gains(labels, out_of_fold, groups: list[Group]) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from competition.data.submission import check_submission
+from competition.data.submission import read_submission
 from competition.errors import CompetitionError
 from competition.runs import files, history
 from competition.runs.folders import Folders
@@ -55,7 +55,7 @@ def take_predictions(folders: Folders, fetched: Path, name: str) -> str:
     """
     run = find_run(folders, name)
     try:
-        check_submission(fetched / "submission.csv", len(run.submission_csv.read_bytes().splitlines()) - 1)
+        read_submission(fetched / "submission.csv", len(run.submission_csv.read_bytes().splitlines()) - 1)
     except CompetitionError as error:
         raise Refused(str(error).partition(" Next: ")[0].rstrip(".")) from None
     there, here = ((path / "submission.csv").read_bytes().splitlines() for path in (fetched, run.path))

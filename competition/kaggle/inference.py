@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from competition.data.digits import read_digits
-from competition.data.submission import check_submission, write_submission
+from competition.data.submission import read_submission, write_submission
 from competition.ensemble.folds import members_of, submitted_members
 from competition.errors import CompetitionError
 from competition.kaggle import cli, client
@@ -125,7 +125,7 @@ def predict(folders: Folders, name: str) -> Path:
             path.symlink_to(file)
         labels = probabilities_of(PackedRun(Path(runs, name)), images).argmax(axis=1)
     write_submission(folders.published, labels)
-    check_submission(folders.published, len(images))
+    read_submission(folders.published, len(images))
     return folders.published
 
 

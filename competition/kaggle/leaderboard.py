@@ -15,7 +15,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from competition.data.constants import PAGE
-from competition.data.submission import check_submission
+from competition.data.submission import read_submission
 from competition.errors import CompetitionError
 from competition.kaggle import cli, client
 from competition.kaggle.client import Submission
@@ -51,7 +51,7 @@ def submit(
         CompetitionError: a guard refused, or Kaggle did, or gave no score in time.
     """
     row, path = row_of_run(folders, find_run(folders, name)) if file is None else row_of_file(folders, file)
-    check_submission(path)
+    read_submission(path)
     if not force:
         _refuse_sent(row, row.get("submission"), row.get("submitted"))
         refuse_unknown(row, path)

@@ -7,32 +7,32 @@ import zipfile
 import numpy as np
 import pytest
 
-from competition.data.submission import check_submission, differences, read_submission, verdict_on, write_submission
+from competition.data.submission import differences, read_submission, verdict_on, write_submission
 from competition.errors import CompetitionError
 from competition.runs.run import Run
 
 GOOD = "ImageId,Label\n1,7\n2,0\n3,9\n"
 
 
-def check(tmp_path, content, **settings):
+def check(tmp_path, content):
     path = tmp_path / "submission.csv"
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    return check_submission(path, rows=3, **settings)
+    return read_submission(path, rows=3)[1]
 
 
 def test_what_is_written_is_kaggles_format_and_accepted(tmp_path):
     path = tmp_path / "submission.csv"
     write_submission(path, np.array([7, 0, 9]))
-    assert path.read_text() == GOOD and check_submission(path, rows=3) == []
+    assert path.read_text() == GOOD and read_submission(path, rows=3)[1] == []
     assert [p.name for p in tmp_path.iterdir()] == ["submission.csv"]
 
 
 def test_the_real_size_is_the_default(tmp_path):
     write_submission(tmp_path / "s.csv", np.arange(28_000) % 10)
-    assert check_submission(tmp_path / "s.csv") == []
+    assert read_submission(tmp_path / "s.csv")[1] == []
     write_submission(tmp_path / "s.csv", np.arange(27_999) % 10)
     with pytest.raises(CompetitionError, match=r"28000 rows. Received: 27999"):
-        check_submission(tmp_path / "s.csv")
+        read_submission(tmp_path / "s.csv")
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_what_kaggle_would_refuse_is_refused(tmp_path, content, received):
 def test_a_missing_file_and_a_folder(tmp_path):
     for path in (tmp_path / "none.csv", tmp_path):
         with pytest.raises(CompetitionError, match="must be a file"):
-            check_submission(path)
+            read_submission(path)
 
 
 def test_crlf_and_bom_are_fine(tmp_path):
@@ -124,7 +124,7 @@ def test_the_next_command_mends_the_file(tmp_path, content, what, end):
     path, content = tmp_path / "my file.csv", content.replace("\n", end)
     path.write_bytes(content.encode())
     with pytest.raises(CompetitionError) as caught:
-        check_submission(path, 12)
+        read_submission(path, 12)
     message = str(caught.value)
     assert what in message
     subprocess.run(["bash", "-c", message.partition("Next: ")[2].removesuffix(".")], check=True, cwd=tmp_path)
@@ -204,7 +204,7 @@ def test_unusual_digit_counts_are_warnings(tmp_path):
     path = tmp_path / "s.csv"
     labels = np.arange(5000) % 10
     write_submission(path, labels)
-    assert check_submission(path, 5000, labels) == []
+    assert verdict_on(path, rows=5000, train_labels=labels).warnings == ()
     write_submission(path, np.where(labels == 4, 9, labels))
-    warnings = check_submission(path, 5000, labels)
+    warnings = verdict_on(path, rows=5000, train_labels=labels).warnings
     assert [warning[:25] for warning in warnings] == ["0 rows are labelled 4; tr", "1000 rows are labelled 9;"]

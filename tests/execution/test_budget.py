@@ -11,7 +11,7 @@ import pytest
 from competition import pipeline
 from competition.config import Config
 from competition.data.dataset import load_dataset_of
-from competition.data.submission import check_submission
+from competition.data.submission import read_submission
 from competition.ensemble import scoring
 from competition.ensemble.folds import exchangeable_groups, plan_members
 from competition.ensemble.members import train_members
@@ -190,7 +190,7 @@ def labels_as_it_said(folders, run):
 def test_a_run_whose_time_ran_out_is_complete_and_says_so(ended, few):
     folders, run = ended
     assert run.complete and not run.whole and run.part == ["repeat1-fold1"]
-    check_submission(run.submission_csv, 60)
+    read_submission(run.submission_csv, 60)
     scores, (row,) = run.read_json("scores.json"), history.read(folders)
     out_of_fold = run.probabilities(600, 60)[0]
     judged = plan_members(run.config, few.labels)[0].val_rows

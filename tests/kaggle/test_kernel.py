@@ -20,7 +20,7 @@ import nbformat
 import pytest
 from sklearn.metrics import classification_report, confusion_matrix
 
-from competition.data.submission import check_submission
+from competition.data.submission import read_submission
 from competition.ensemble import scoring, shift
 from competition.errors import CompetitionError
 from competition.kaggle.kernel import budget_of, pack, packed_package, unpack
@@ -463,7 +463,7 @@ def test_it_runs_in_kaggles_image(kaggle_image, tmp_path, temporary, kind, layou
     assert done.returncode == 0, done.stderr[-3000:]
     assert {path.name for path in working.iterdir()} == {"submission.csv", "submissions"}
     run = find_run(Folders(inputs, working / "submissions"))
-    assert check_submission(working / "submission.csv", 2000) == []
+    assert read_submission(working / "submission.csv", 2000)[1] == []
     assert (working / "submission.csv").read_bytes() == run.submission_csv.read_bytes()
     versions = run.manifest["versions"]
     known = dict(line.split("==") for line in CONSTRAINTS.read_text().splitlines() if "==" in line)
