@@ -21,7 +21,8 @@ HERE := $(call quoted,$(strip $(MAKEFILE_LIST)))
 
 .DEFAULT_GOAL := help
 help:  ## list the targets
-	@awk '/^[a-z-]+:.*  ## / { takes = ""; if ($$2 == "takes") for (i = 4; $$i != "##"; i++) takes = takes " " $$i; \
+	@awk '/^[a-z-]+:.*  ## / { takes = ""; if ($$2 == "takes") { for (i = 4; $$i != "##"; i++) { \
+		fold = length(takes) < 54 || takes ~ /\n/ ? " " : "\n" sprintf("%20s", ""); takes = takes fold $$i } } \
 		name = substr($$1, 1, length($$1) - 1); text = $$0; sub(/.*  ## /, "", text); \
 		if (takes) text = text " (" substr(takes, 2) ")"; if (length(text) > 61 && match(text, / \(/)) \
 		text = substr(text, 1, RSTART - 1) "\n" sprintf("%19s", "") substr(text, RSTART + 1); \
@@ -38,7 +39,7 @@ blend: takes = RUNS=run-a,run-b  ## average finished runs into a new one
 check: takes = FILE  ## check a submission the way Kaggle would: FILE=my.csv
 submit: takes = RUN= FILE=  ## send the newest complete run to Kaggle, wait for its score
 scores: takes =  ## ask Kaggle for all scores: predicted against real
-kernel: takes = RECIPE= RUN= KIND= GPU= MINUTES= PUSH=1 FOLLOW=1 UNPACK=  ## train on Kaggle, or predict there
+kernel: takes = RECIPE= RUN= KIND= GPU= MINUTES= TITLE= PUBLIC=1 PUSH=1 FOLLOW=1 UNPACK=  ## train or predict on Kaggle
 notebook: takes = RUN=  ## execute the walk-through of a run, into the run's folder
 report: takes = RUN= COMPARE=run-a,run-b  ## make report.html of the newest run, or compare two
 predict: takes = RUN= MODEL=  ## label a CSV or pictures of digits by a run: IMAGES=my.png

@@ -139,6 +139,8 @@ def parser() -> ArgumentParser:
     sub.add_argument("--minutes", type=float, help="time limit (default: what Kaggle's leaves)")
     sub.add_argument("--gpu", choices=("t4", "l4", "none"), help="default: t4, two of them; to predict: none")
     sub.add_argument("--kind", choices=("notebook", "script"), default="notebook", help="default: notebook")
+    sub.add_argument("--title", default="", help="on Kaggle, 5 to 50 characters (default: named after the recipe)")
+    sub.add_argument("--public", action="store_true", help="show it to everybody; the package goes along as a dataset")
     sub.add_argument("--username", help="on Kaggle (default: the one that the kaggle command line knows)")
     sub.add_argument("--push", action="store_true", help="run it on Kaggle and fetch its outputs")
     sub.add_argument("--follow", action="store_true", help="instead, go on with what was pushed and is not fetched")

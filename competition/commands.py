@@ -103,8 +103,8 @@ def coverage(options, folders: Folders) -> None:
 def kernel(options, folders: Folders) -> None:
     """pack the package into a Kaggle kernel: with a recipe to train there, or with a run's weights to predict."""
     from competition.kaggle import client, kernel_run
-    from competition.kaggle.inference import upload_weights
-    from competition.kaggle.kernel import pack, pack_inference, unpack
+    from competition.kaggle.kernel import dataset_beside, pack, pack_inference
+    from competition.kaggle.notebook import unpack
     from competition.runs.run import find_run
 
     if options.unpack:
@@ -113,20 +113,16 @@ def kernel(options, folders: Folders) -> None:
         return kernel_run.follow_pushed(folders)
     owner = options.username or client.username()
     folder = options.into or folders.submissions / f"kernel-{'inference-' if options.run else ''}{options.kind}"
-    name = ""
-    if options.run:
-        run = find_run(folders, options.run)
-        name = run.name
-        weights, dataset = pack_inference(folders, folder, owner, run, options.kind, options.gpu or "none")
-        print(folder, weights, sep="\n")
-        if options.push:
-            upload_weights(weights, dataset, name)
+    how = _of(options, ("kind", "title", "public"))
+    run = find_run(folders, options.run) if options.run else None
+    if run:
+        pack_inference(folders, folder, owner, run, accelerator=options.gpu or "none", **how)
     else:
-        settings, gpu = chosen_settings(options), options.gpu or "t4"
-        pack(folder, owner, options.recipe, settings, options.kind, options.minutes, gpu)
-        print(folder)
+        settings = chosen_settings(options)
+        pack(folder, owner, options.recipe, settings, minutes=options.minutes, accelerator=options.gpu or "t4", **how)
+    print(*filter(None, (folder, dataset_beside(folder))), sep="\n")
     if options.push:
-        kernel_run.run_on_kaggle(folders, folder, name)
+        kernel_run.run_on_kaggle(folders, folder, run.name if run else "")
 
 
 def notebook(options, folders: Folders) -> None:

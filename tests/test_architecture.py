@@ -122,7 +122,8 @@ def outside(module):
     return {name.split(".")[0] for name in names}
 
 
-DISTRIBUTIONS = {"sklearn": "scikit-learn", "cv2": "opencv-python-headless", "PIL": "pillow", "IPython": "ipykernel"}
+DISTRIBUTIONS = {"sklearn": "scikit-learn", "cv2": "opencv-python-headless", "PIL": "pillow", "IPython": "ipykernel",
+                 "slugify": "python-slugify"}  # fmt: skip
 OPTIONAL = {"dask", "distributed", "jax", "tensorboard", "torch"}  # named to who asks for them
 
 

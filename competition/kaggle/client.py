@@ -195,8 +195,8 @@ def kernel_output(kernel: str, folder: Path, pattern: str = "") -> None:
     patiently(lambda: run_kaggle(*command, timeout=DOWNLOAD_TIMEOUT, download=True))
 
 
-def dataset_files(dataset: str) -> dict[str, int] | None:
-    """The names and bytes of a dataset's files, the first 200; None where there is no such dataset.
+def dataset_files(dataset: str) -> list[str] | None:
+    """The names of a dataset's files; None where there is no such dataset.
 
     Args:
         dataset: `owner/slug`.
@@ -207,20 +207,24 @@ def dataset_files(dataset: str) -> dict[str, int] | None:
         if error.kind in ("missing", "forbidden"):
             return None
         raise
-    return {name: int(size) for name, size in re.findall(r"^([^,\n]+),(\d+),", text, re.MULTILINE)}
+    return re.findall(r"^([^,\n]+),\d+,", text, re.MULTILINE)
 
 
-def send_dataset(folder: Path, version: str | None) -> None:
-    """Create a private dataset out of a folder with dataset-metadata.json, or a new version of it, once.
+def send_dataset(folder: Path, version: str | None, public: bool = False) -> None:
+    """Create a dataset out of a folder with dataset-metadata.json, or a new version of it, once.
 
     Args:
+        folder: what is a folder in it goes along as an archive, which Kaggle unpacks.
         version: what the version is about; None creates the dataset.
+        public: whether everybody sees the dataset that is created.
 
     Raises:
         KaggleError: Kaggle refused it, or (`kind` is one of TRANSIENT) may have taken it.
     """
-    command = ("datasets", "create") if version is None else ("datasets", "version", "-m", version)
-    text = run_kaggle(*command, "-q", "-p", str(folder), timeout=DOWNLOAD_TIMEOUT)
+    command = ("datasets", "create", *(["--public"] if public else []))
+    if version is not None:
+        command = ("datasets", "version", "-m", version)
+    text = run_kaggle(*command, "-q", "--dir-mode", "zip", "-p", str(folder), timeout=DOWNLOAD_TIMEOUT)
     if "is being created" not in text:  # exit code 0 all the same
         raise explain(text)
 

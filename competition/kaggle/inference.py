@@ -1,11 +1,13 @@
 """Train here, infer there: a run's weights as a Kaggle dataset, and its members' predictions in the kernel that has it.
 
-A dataset has no folders (the command line skips them, and Kaggle unpacks archives), so each file's path is in its name.
+The package goes along as a folder, whose archive Kaggle unpacks; of the weights, each file's path is in its name.
 """
 
+import json
 import tempfile
 import time
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -19,13 +21,15 @@ from competition.kaggle.failures import TRANSIENT, KaggleError
 from competition.kaggle.provenance import row_of_run
 from competition.runs import files
 from competition.runs.checkpoint import LARGEST, MemberResult
-from competition.runs.folders import Folders
+from competition.runs.folders import PACKAGE, Folders
 from competition.runs.run import Run
+from competition.runs.version import package_files
 
 SEPARATOR = "__"  # of a path's parts in a file's name
 SETTINGS = ("config.json", "manifest.json", "done.json")  # of a run; the rest is its members' weights
 POLL = 10  # seconds between two looks at the dataset
 PATIENCE = 900  # seconds until Kaggle must have taken it in
+DESCRIPTION = "dataset-metadata.json"
 
 
 @dataclass(frozen=True)
@@ -39,13 +43,33 @@ class PackedRun(Run):
         return MemberResult(none, none, [arrays[key] for key in sorted(arrays)], [], {})
 
 
-def write_weights(folders: Folders, run: Run, folder: Path, dataset: str, title: str) -> None:
-    """Write what `kaggle datasets create` takes: the weights of a run's submitted members, and its settings.
+def write_package(folder: Path) -> None:
+    """Copy the package into the folder of a dataset, where a kernel imports it and readers see its source."""
+    for path in package_files():
+        files.write(folder / path.relative_to(PACKAGE.parent), path.read_bytes())
+
+
+def write_description(folder: Path, dataset: str, title: str) -> None:
+    """Finish the folder of a dataset: what `kaggle datasets create` needs, and a file named after what it holds.
+
+    By that name, which is `sha256-…`, `upload` tells whether this very content has arrived at Kaggle.
+
+    Args:
+        folder: with all files of the dataset.
+        dataset: `owner/slug`.
+    """
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    lines = "".join(f"{files.sha256_of(path)}  {path.relative_to(folder).as_posix()}\n" for path in paths)
+    files.write(folder / f"sha256-{sha256(lines.encode()).hexdigest()[:16]}.txt", lines)
+    files.write_json(folder / DESCRIPTION, {"title": title, "id": dataset, "licenses": [{"name": "other"}]})
+
+
+def write_weights(folders: Folders, run: Run, folder: Path) -> None:
+    """Write the weights of a run's submitted members, and its settings.
 
     Args:
         run: of a blend, its parents' members are taken.
         folder: a new one.
-        dataset: `owner/slug`.
 
     Raises:
         CompetitionError: the run saw other data than the competition's, or a member is missing or damaged.
@@ -61,31 +85,37 @@ def write_weights(folders: Folders, run: Run, folder: Path, dataset: str, title:
             _copy(part, path, folder)
     for path in SETTINGS if parts else ():
         _copy(run, path, folder)
-    metadata = {"title": title, "id": dataset, "licenses": [{"name": "other"}]}
-    files.write_json(folder / "dataset-metadata.json", metadata)
 
 
-def upload_weights(folder: Path, dataset: str, message: str) -> None:
-    """Make the dataset, or a new version of it, and wait until Kaggle has taken it in. Nothing is sent twice.
+def upload(folder: Path, message: str, public: bool) -> None:
+    """Make a dataset, or a new version of it, and wait until Kaggle has taken it in. Nothing is sent twice.
+
+    Args:
+        folder: after `write_description`.
+        message: what a new version is about.
+        public: whether everybody sees it, once it is created; a version leaves that as it is.
 
     Raises:
         CompetitionError: Kaggle refused it, or needs longer than PATIENCE.
     """
-    wanted = {path.name: path.stat().st_size for path in folder.iterdir() if path.name != "dataset-metadata.json"}
+    dataset = json.loads((folder / DESCRIPTION).read_text("utf-8"))["id"]
+    content = next(folder.glob("sha256-*.txt")).name
     for attempt in range(1, len(cli.PAUSES) + 2):
         there = client.dataset_files(dataset)
-        if there and wanted.items() <= there.items():  # of an earlier command, whose answer may have been lost
+        if there and content in there:  # of an earlier command, whose answer may have been lost
             break
         try:
-            client.send_dataset(folder, None if there is None else message)
-            print(f"Sent {len(wanted)} files: https://www.kaggle.com/datasets/{dataset}", flush=True)
+            client.send_dataset(folder, None if there is None else message, public)
+            print(f"Sent {folder.name}: https://www.kaggle.com/datasets/{dataset}", flush=True)
+            if public and there is not None:
+                print(f"If it was private, it still is: https://www.kaggle.com/datasets/{dataset}/settings", flush=True)
             break
         except KaggleError as error:
             if error.kind not in TRANSIENT or attempt > len(cli.PAUSES):
                 raise
             cli.wait_while_busy(error, attempt)
     started = time.monotonic()
-    while not (client.dataset_ready(dataset) and wanted.items() <= (client.dataset_files(dataset) or {}).items()):
+    while not (client.dataset_ready(dataset) and content in (client.dataset_files(dataset) or ())):
         if time.monotonic() - started > PATIENCE:
             raise CompetitionError(
                 f"Kaggle must take in the dataset in {PATIENCE} s. Received: not yet. "

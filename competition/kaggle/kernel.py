@@ -9,27 +9,26 @@ code competitions, of which this is none); https://github.com/Kaggle/kaggle-cli,
 (NvidiaTeslaT4 is "GPU T4 ×2", the default; a single one is not supported).
 """
 
-import base64
-import binascii
-import io
 import json
 import re
 import shutil
-import zipfile
-from collections.abc import Collection
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from competition.config import choose_config
 from competition.data.constants import COMPETITION
 from competition.errors import CompetitionError
 from competition.execution.budget import Budget
-from competition.kaggle.inference import write_weights
-from competition.kaggle.notebook import TEMPLATE, as_notebook, as_script, fill
+from competition.kaggle.inference import write_description, write_package, write_weights
+from competition.kaggle.notebook import TEMPLATE, as_notebook, as_script, fill, packed_package
 from competition.runs import files
 from competition.runs.folders import PACKAGE, Folders
 from competition.runs.run import Run
-from competition.runs.version import package_files
+from competition.runs.version import repository_url
 
+TITLE = (
+    5,
+    50,
+)  # characters of a kernel's title and of its slug. Kaggle answers 500 to longer ones (kaggle-cli, issue 179)
 INFERENCE = TEMPLATE.with_name("inference.py")
 LARGEST = 1_000_000  # bytes of source that Kaggle takes in one kernel
 CODE_FILES = {"notebook": "kernel.ipynb", "script": "kernel.py"}
@@ -65,6 +64,8 @@ def pack(
     kind: str = "notebook",
     minutes: float | None = None,
     accelerator: str = "t4",
+    title: str = "",
+    public: bool = False,
 ) -> Path:
     """Write a kernel that trains, and its kernel-metadata.json.
 
@@ -76,27 +77,43 @@ def pack(
         kind: `notebook` or `script`.
         minutes: that it trains; None: what Kaggle's limit leaves.
         accelerator: a name in ACCELERATORS.
+        title: what Kaggle lists it under; empty: named after the recipe.
+        public: whether everybody sees it. The package then goes along as a dataset (see `dataset_beside`), and readers
+            meet code that they can read.
 
     Returns:
         The folder.
 
     Raises:
-        CompetitionError: a setting or `minutes` is out of range, the user name is none, or the kernel is too large.
+        CompetitionError: a setting or `minutes` is out of range, the user name or the title is none that Kaggle takes,
+            or the kernel is too large.
     """
     owner = _checked(owner)
+    title = _checked_title(title or f"Digit Recognizer {recipe}" + (" script" if kind == "script" else ""))
     settings = {name: value for name, value in settings.items() if value is not None}
     choose_config(recipe, "kaggle", settings)
     limit = {} if minutes is None else {"MINUTES": Budget(minutes).minutes}
-    cells = fill(PACKED=packed_package(), RECIPE=recipe, SETTINGS=settings, **limit)
-    title = f"Digit Recognizer {recipe}" + (" script" if kind == "script" else "")
-    _write(folder, owner, title, cells, kind, accelerator)
+    values = {"RECIPE": recipe, "SETTINGS": settings, **limit}
+    dataset = f"{owner}/digit-recognizer-package" if public else ""
+    if dataset:
+        beside = _emptied_beside(folder)
+        write_package(beside)
+        write_description(beside, dataset, "Digit Recognizer package")
+    _write(folder, owner, title, TEMPLATE, values, kind, accelerator, public, dataset)
     return folder
 
 
 def pack_inference(
-    folders: Folders, folder: Path, owner: str, run: Run, kind: str = "notebook", accelerator: str = "none"
-) -> tuple[Path, str]:
-    """Write a kernel that only predicts, and beside its folder, in `<folder>-weights`, the dataset that it needs.
+    folders: Folders,
+    folder: Path,
+    owner: str,
+    run: Run,
+    kind: str = "notebook",
+    accelerator: str = "none",
+    title: str = "",
+    public: bool = False,
+) -> Path:
+    """Write a kernel that only predicts, and beside its folder the dataset that it needs (see `dataset_beside`).
 
     Args:
         folder: where to; what an earlier pack left there is replaced.
@@ -104,28 +121,48 @@ def pack_inference(
         run: whose submitted members predict.
         kind: `notebook` or `script`.
         accelerator: a name in ACCELERATORS.
+        title, public: as for `pack`.
 
     Returns:
-        The folder of the weights, and the dataset's name, `owner/slug`.
+        The folder.
 
     Raises:
-        CompetitionError: the user name is none, the run saw other data than the competition's or is damaged, or the
-            kernel is too large.
+        CompetitionError: the user name or the title is none that Kaggle takes, the run saw other data than the
+            competition's or is damaged, or the kernel is too large.
     """
-    owner, title = _checked(owner), f"Digit Recognizer {run.config.recipe}"
-    folder = folder.absolute()
-    weights, dataset = folder.with_name(f"{folder.name}-weights"), f"{owner}/{_slug(f'{title} weights')}"
-    if weights.exists() and not (weights / "dataset-metadata.json").is_file():
+    owner, recipe = _checked(owner), f"Digit Recognizer {run.config.recipe}"
+    title = _checked_title(title or f"{recipe} inference")
+    dataset = f"{owner}/{_slug(f'{recipe} weights')}"
+    beside = _emptied_beside(folder)
+    write_weights(folders, run, beside)
+    if public:
+        write_package(beside)
+    write_description(beside, dataset, f"{recipe} weights")
+    values = {"RUN": run.name, "SHA256": files.sha256_of(run.submission_csv)}
+    _write(folder, owner, title, INFERENCE, values, kind, accelerator, public, dataset)
+    return folder
+
+
+def dataset_beside(folder: Path) -> Path | None:
+    """The folder of the dataset that a packed kernel needs, `<folder>-dataset`; None where it needs none."""
+    needed = json.loads((folder / "kernel-metadata.json").read_text("utf-8"))["dataset_sources"]
+    return _beside(folder) if needed else None
+
+
+def _beside(folder: Path) -> Path:
+    return folder.absolute().with_name(f"{folder.absolute().name}-dataset")
+
+
+def _emptied_beside(folder: Path) -> Path:
+    """An empty place for the dataset beside a kernel's folder; what an earlier pack left there goes."""
+    beside = _beside(folder)
+    if beside.exists() and not (beside / "dataset-metadata.json").is_file():
         raise CompetitionError(
-            f"The weights get a folder of their own. Received: {weights}, which holds something else. "
+            f"The dataset gets a folder of its own. Received: {beside}, which holds something else. "
             "Next: --into another folder."
         )
-    shutil.rmtree(weights, ignore_errors=True)
-    write_weights(folders, run, weights, dataset, f"{title} weights")
-    sha256 = files.sha256_of(run.submission_csv)
-    cells = fill(INFERENCE, PACKED=packed_package(), RUN=run.name, SHA256=sha256)
-    _write(folder, owner, f"{title} inference", cells, kind, accelerator, [dataset])
-    return weights, dataset
+    shutil.rmtree(beside, ignore_errors=True)
+    return beside
 
 
 def _checked(owner: str) -> str:
@@ -136,14 +173,41 @@ def _checked(owner: str) -> str:
     return owner.lower()
 
 
+def _checked_title(title: str) -> str:
+    least, most = TITLE
+    if not (least <= len(title) <= most and least <= len(_slug(title)) <= most and "\n" not in title):
+        raise CompetitionError(
+            f"A kernel's title has {least} to {most} characters, and so have its letters and digits as an address. "
+            f"Received: {title!r}, of {len(title)}, as {_slug(title)!r}. Next: another TITLE=."
+        )
+    return title
+
+
 def _slug(title: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "-", title.lower())
+    """The address that Kaggle makes of a title, as its command line does."""
+    from slugify import slugify
+
+    return slugify(title)
 
 
 def _write(
-    folder: Path, owner: str, title: str, cells, kind: str, accelerator: str, datasets: Collection[str] = ()
+    folder: Path,
+    owner: str,
+    title: str,
+    template: Path,
+    values: dict,
+    kind: str,
+    accelerator: str,
+    public: bool,
+    dataset: str,
 ) -> None:
     """Write a kernel's code file and its kernel-metadata.json."""
+    packed = {} if public else {"PACKED": packed_package()}
+    cells = fill(template, "attached" if public else "packed", **packed, **values)
+    if public:
+        cells[0] = "markdown", re.sub("^# # .*", lambda _: f"# # {title}", cells[0][1])
+    if url := repository_url():
+        cells.append(("markdown", f"# The whole package, with its tests and measured runs: <{url}>"))
     content = as_notebook(cells) if kind == "notebook" else as_script(cells)
     # The command line sends a notebook as ASCII JSON on one line.
     size = len(json.dumps(json.loads(content))) if kind == "notebook" else len(content.encode())
@@ -157,66 +221,16 @@ def _write(
         "code_file": CODE_FILES[kind],
         "language": "python",
         "kernel_type": kind,
-        "is_private": True,
+        "is_private": not public,
         "enable_gpu": accelerator != "none",
         "enable_tpu": False,
         "enable_internet": False,
         "machine_shape": ACCELERATORS[accelerator],
         "competition_sources": [COMPETITION],
-        "dataset_sources": list(datasets),
+        "dataset_sources": [dataset] if dataset else [],
         "kernel_sources": [],
         "model_sources": [],
         "keywords": [],
     }
     files.write(folder / CODE_FILES[kind], content)
     files.write_json(folder / "kernel-metadata.json", metadata)
-
-
-def unpack(file: Path, folder: Path) -> list[Path]:
-    """Get the package's files back out of a kernel, byte for byte.
-
-    Args:
-        file: a notebook or script that `pack` wrote, also as it came back from Kaggle.
-        folder: where to; it must not hold a `competition/` yet.
-
-    Returns:
-        The files written.
-
-    Raises:
-        CompetitionError: the file holds no package, or the folder holds one already.
-    """
-    try:
-        text = file.read_text("utf-8")
-        if file.suffix == ".ipynb":
-            text = "\n".join("".join(cell["source"]) for cell in json.loads(text)["cells"])
-        packed = re.search(r'^PACKED = """([A-Za-z0-9+/=\s]+)"""', text, re.MULTILINE)
-        if packed is None:
-            raise ValueError("no package")
-        with zipfile.ZipFile(io.BytesIO(base64.b64decode(packed[1]))) as archive:
-            content = {name: archive.read(name) for name in archive.namelist()}
-        if any(PurePosixPath(name).parts[0] != PACKAGE.name or ".." in name or "\\" in name for name in content):
-            raise ValueError("names outside the package")
-    except (OSError, ValueError, KeyError, TypeError, IndexError, binascii.Error, zipfile.BadZipFile) as error:
-        raise CompetitionError(
-            f"A kernel that `make kernel` packed holds the package. Received: {file}, {error}. "
-            "Next: name its .ipynb or .py file."
-        ) from None
-    if (folder / PACKAGE.name).exists():
-        raise CompetitionError(
-            f"A package is unpacked where there is none. Received: {folder / PACKAGE.name} exists. Next: --into FOLDER."
-        )
-    for name, data in content.items():
-        files.write(folder / name, data)
-    return [folder / name for name in content]
-
-
-def packed_package() -> str:
-    """The package's files as a zip archive in base64, in lines of 100 characters."""
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_BZIP2) as archive:
-        for path in package_files():
-            entry = zipfile.ZipInfo(path.relative_to(PACKAGE.parent).as_posix())  # dated 1980
-            entry.compress_type, entry.create_system, entry.external_attr = zipfile.ZIP_BZIP2, 3, 0o644 << 16
-            archive.writestr(entry, path.read_bytes())
-    text = base64.b64encode(buffer.getvalue()).decode()
-    return "".join(f"\n{text[i : i + 100]}" for i in range(0, len(text), 100)) + "\n"

@@ -19,7 +19,8 @@ from competition.kaggle import cli, client
 from competition.kaggle.client import KernelStatus
 from competition.kaggle.failures import TRANSIENT, KaggleError
 from competition.kaggle.fetch import Refused, take_predictions, take_run
-from competition.kaggle.kernel import HOURS
+from competition.kaggle.inference import upload
+from competition.kaggle.kernel import HOURS, dataset_beside
 from competition.runs import files
 from competition.runs.folders import Folders
 from competition.runs.version import package_sha256
@@ -40,6 +41,7 @@ class Pushed:
         package: hash of the package that was packed; empty where somebody else pushed it.
         run: the run whose members predict there; empty where the kernel trains one.
         refused: why its outputs were not taken; empty before that.
+        content: hash of the packed kernel; empty where somebody else pushed it.
     """
 
     kernel: str
@@ -48,6 +50,7 @@ class Pushed:
     package: str
     run: str = ""
     refused: str = ""
+    content: str = ""
 
     @property
     def name(self) -> str:
@@ -56,25 +59,37 @@ class Pushed:
 
 
 def run_on_kaggle(folders: Folders, packed: Path, run: str = "") -> None:
-    """Push a packed folder, or go on with what was pushed of it: wait until it ends, and fetch what it made.
+    """Push a packed folder and its dataset, or go on with what was pushed of it: wait until it ends, and fetch what it
+    made.
 
     Args:
         packed: folder with kernel-metadata.json, packed from this package as it is now.
         run: whose members predict there; empty where the kernel trains a run.
 
     Raises:
-        CompetitionError: Kaggle refused it, the kernel failed, or its outputs are not those of this version.
+        CompetitionError: Kaggle refused it, another kernel is under way in its place, the kernel failed, or its outputs
+            are not those of this version.
     """
     try:
         metadata = json.loads((packed / "kernel-metadata.json").read_text("utf-8"))
-        kernel, gpu = metadata["id"], metadata["enable_gpu"]
+        kernel, gpu, public = metadata["id"], metadata["enable_gpu"], not metadata["is_private"]
+        content = files.sha256_of(packed / metadata["code_file"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CompetitionError(f"{packed} must hold a packed kernel. Received: {error}. Next: `make kernel`.") from None
     pushed = _remembered(folders).get(kernel)
     if pushed and not pushed.refused:
+        if pushed.content not in ("", content):
+            what = f"with {pushed.run}" if pushed.run else "of another package or other settings"
+            raise CompetitionError(
+                f"A kernel is fetched before another takes its place. Received: {pushed.name} {what}, not fetched yet. "
+                "Next: `make kernel FOLLOW=1`, then the same command."
+            )
         print(f"{pushed.name} was pushed before and is not fetched yet: {pushed.url}", flush=True)
     else:
-        pushed = replace(_push(kernel, packed, gpu), run=run)
+        if dataset := dataset_beside(packed):
+            upload(dataset, run or f"package {content[:8]}", public)
+        pushed = _push(kernel, packed, gpu)
+        pushed = replace(pushed, run=run, content=content if pushed.package else "")
         _remember(folders, kernel, pushed)
     _finish(folders, kernel, pushed)
 

@@ -1,17 +1,23 @@
-"""The walk-through of `templates/walkthrough.py` as a notebook or a script, and executed for a finished run."""
+"""Templates as notebooks or scripts, with the package in them and out again; the walk-through of a finished run."""
 
+import base64
+import binascii
+import io
 import json
 import os
 import re
-from pathlib import Path
+import zipfile
+from pathlib import Path, PurePosixPath
 
 from competition.config import MNIST, RECIPES, Config
 from competition.errors import CompetitionError
 from competition.runs import files
 from competition.runs.folders import PACKAGE, ROOT, Folders
 from competition.runs.run import Run, settings_of
+from competition.runs.version import package_files
 
 TEMPLATE = PACKAGE / "kaggle" / "templates" / "walkthrough.py"
+BOOTSTRAP = TEMPLATE.with_name("package.py")
 HIDDEN = {"_kg_hide-input": True, "jupyter": {"source_hidden": True}}
 KERNELSPEC = {"name": "python3", "display_name": "Python 3", "language": "python"}
 
@@ -45,7 +51,6 @@ def execute(folders: Folders, run: Run) -> Path:
         },
         RUN=run.name,
     )
-    cells = [cell for cell in cells if cell[0] != "hidden"]  # the package is at hand
     notebook = nbformat.reads(as_notebook(cells), as_version=4)
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
     client = NotebookClient(
@@ -69,24 +74,34 @@ def execute(folders: Folders, run: Run) -> Path:
     return path
 
 
-def fill(template: Path = TEMPLATE, /, **values) -> list[tuple[str, str]]:
+def fill(template: Path = TEMPLATE, package: str = "", /, **values) -> list[tuple[str, str]]:
     """A template's cells with the values of a pack.
 
     Args:
         template: a file in templates/.
+        package: where the kernel gets the package from: a cell of BOOTSTRAP, `packed` or `attached`; empty where it is
+            at hand.
         values: by the name of the variable that gets it.
 
     Returns:
         (kind, source) of each cell, where kind is `markdown`, `code` or `hidden` (code to be folded away).
     """
-    kinds = {"# %%": "code", "# %% [markdown]": "markdown", "# %% hide-input": "hidden"}
-    parts = re.split(r"^(# %%.*)\n", template.read_text("utf-8"), flags=re.MULTILINE)[1:]
-    cells = [(kinds[marker], source.strip()) for marker, source in zip(parts[::2], parts[1::2], strict=True)]
+    kinds = {"# %%": "code", "# %% [markdown]": "markdown", "# %% package": "hidden"}
+    bootstrap = {marker.removeprefix("# %% "): source for marker, source in _cells(BOOTSTRAP)}
+    cells = [(kinds[marker], source) for marker, source in _cells(template)]
+    cells = [(kind, bootstrap.get(package, "") if kind == "hidden" else source) for kind, source in cells]
+    cells = [cell for cell in cells if cell[1]]
     for name, value in values.items():
         value = f'"""{value}"""' if "\n" in str(value) else json.dumps(value, ensure_ascii=False)
         assignment = f"{name} = {value}".replace("\\", r"\\")
         cells = [(kind, re.sub(rf"^{name} = .*?(?=  #|$)", assignment, source, flags=re.M)) for kind, source in cells]
     return cells
+
+
+def _cells(template: Path) -> list[tuple[str, str]]:
+    """Marker and source of each of a template's cells."""
+    parts = re.split(r"^(# %%.*)\n", template.read_text("utf-8"), flags=re.MULTILINE)[1:]
+    return [(marker, source.strip()) for marker, source in zip(parts[::2], parts[1::2], strict=True)]
 
 
 def as_notebook(cells: list[tuple[str, str]]) -> str:
@@ -109,3 +124,53 @@ def as_script(cells: list[tuple[str, str]]) -> str:
     """The cells as a Python script in Jupytext's percent format."""
     markers = {"markdown": "# %% [markdown]", "code": "# %%", "hidden": "# %%"}
     return "\n\n".join(f"{markers[kind]}\n{source}" for kind, source in cells) + "\n"
+
+
+def unpack(file: Path, folder: Path) -> list[Path]:
+    """Get the package's files back out of a kernel, byte for byte.
+
+    Args:
+        file: a notebook or script that `pack` wrote, also as it came back from Kaggle.
+        folder: where to; it must not hold a `competition/` yet.
+
+    Returns:
+        The files written.
+
+    Raises:
+        CompetitionError: the file holds no package, or the folder holds one already.
+    """
+    try:
+        text = file.read_text("utf-8")
+        if file.suffix == ".ipynb":
+            text = "\n".join("".join(cell["source"]) for cell in json.loads(text)["cells"])
+        packed = re.search(r'^PACKED = """([A-Za-z0-9+/=\s]+)"""', text, re.MULTILINE)
+        if packed is None:
+            raise ValueError("no package")
+        with zipfile.ZipFile(io.BytesIO(base64.b64decode(packed[1]))) as archive:
+            content = {name: archive.read(name) for name in archive.namelist()}
+        if any(PurePosixPath(name).parts[0] != PACKAGE.name or ".." in name or "\\" in name for name in content):
+            raise ValueError("names outside the package")
+    except (OSError, ValueError, KeyError, TypeError, IndexError, binascii.Error, zipfile.BadZipFile) as error:
+        raise CompetitionError(
+            f"A kernel that `make kernel` packed holds the package. Received: {file}, {error}. "
+            "Next: name its .ipynb or .py file."
+        ) from None
+    if (folder / PACKAGE.name).exists():
+        raise CompetitionError(
+            f"A package is unpacked where there is none. Received: {folder / PACKAGE.name} exists. Next: --into FOLDER."
+        )
+    for name, data in content.items():
+        files.write(folder / name, data)
+    return [folder / name for name in content]
+
+
+def packed_package() -> str:
+    """The package's files as a zip archive in base64, in lines of 100 characters."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_BZIP2) as archive:
+        for path in package_files():
+            entry = zipfile.ZipInfo(path.relative_to(PACKAGE.parent).as_posix())  # dated 1980
+            entry.compress_type, entry.create_system, entry.external_attr = zipfile.ZIP_BZIP2, 3, 0o644 << 16
+            archive.writestr(entry, path.read_bytes())
+    text = base64.b64encode(buffer.getvalue()).decode()
+    return "".join(f"\n{text[i : i + 100]}" for i in range(0, len(text), 100)) + "\n"

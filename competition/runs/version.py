@@ -1,6 +1,7 @@
 """Which version of this package is at work: a hash of its files, and the commit."""
 
 import ast
+import re
 import subprocess
 from hashlib import sha256
 from pathlib import Path
@@ -43,6 +44,18 @@ def code_sha256(*parts: str) -> str:
 
     chosen = [path for path in package_files() if of_them(path) and path.suffix == ".py"]
     return sha256("\n".join(ast.dump(ast.parse(path.read_text("utf-8"))) for path in chosen).encode()).hexdigest()
+
+
+def repository_url() -> str:
+    """The page of the repository that this checkout was cloned from, where a public host has it; else empty."""
+    try:
+        command = ["git", "-C", str(ROOT), "remote", "get-url", "origin"]
+        remote = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    hosts = r"github\.com|gitlab\.com|codeberg\.org"  # no company's own, which is nobody's affair; no credentials
+    found = re.search(rf"(?:^|[/@])({hosts})[:/]([\w.-]+/[\w.-]+?)(?:\.git)?/?$", remote)
+    return f"https://{found[1]}/{found[2]}" if found else ""
 
 
 def git_commit() -> str | None:

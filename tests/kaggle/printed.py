@@ -183,13 +183,12 @@ class Printed:
     def sent(self, method, arguments):
         folder = Path(arguments[arguments.index("-p") + 1])
         files = [path for path in folder.iterdir() if path.name != "dataset-metadata.json"]
-        tokens = [
-            self.call("StartBlobUpload", {"name": path.name, "contentLength": path.stat().st_size})["token"]
-            for path in files
-        ]
-        body = {"files": [{"token": token} for token in tokens]}
+        names = [f"{path.name}.zip" if path.is_dir() else path.name for path in files]
+        tokens = [self.call("StartBlobUpload", {"name": name, "contentLength": 1})["token"] for name in names]
+        body = {"files": [{"token": token} for token in tokens], "isPrivate": "--public" not in arguments}
         answer = self.call(method, body if method == "CreateDataset" else {"body": body})
-        return f"Your private Dataset is being created. Please check progress at {answer['url']}\n"
+        kind = "private" if body["isPrivate"] else "public"
+        return f"Your {kind} Dataset is being created. Please check progress at {answer['url']}\n"
 
 
 def installed(folder, version):

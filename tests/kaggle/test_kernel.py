@@ -19,12 +19,13 @@ from pathlib import Path
 import nbformat
 import pytest
 from sklearn.metrics import classification_report, confusion_matrix
+from slugify import slugify
 
 from competition.data.submission import read_submission
 from competition.ensemble import scoring, shift
 from competition.errors import CompetitionError
-from competition.kaggle.kernel import budget_of, pack, packed_package, unpack
-from competition.kaggle.notebook import execute, fill
+from competition.kaggle.kernel import budget_of, dataset_beside, pack
+from competition.kaggle.notebook import execute, fill, packed_package, unpack
 from competition.report import figures
 from competition.runs.folders import PACKAGE, ROOT, SAMPLE, Folders
 from competition.runs.run import find_run, list_runs
@@ -41,6 +42,15 @@ def package_files():
     found = (path for path in PACKAGE.rglob("*") if path.is_file() and path.suffix not in (".md", ".pyc"))
     found = (path for path in found if "studies" not in path.parts)
     return {path.relative_to(ROOT).as_posix(): path.read_bytes() for path in found}
+
+
+def values_in(text: str) -> dict:
+    """The variables in capitals that a packed script, or a notebook's cells, begin with."""
+    return {
+        node.targets[0].id: ast.literal_eval(node.value)
+        for node in ast.parse(text).body
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "").isupper()
+    }
 
 
 @pytest.fixture(params=KINDS)
@@ -64,11 +74,7 @@ def test_the_folder_holds_the_code_and_its_metadata(packed):
         assert notebook.metadata.kernelspec.name == "python3"
         text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code")
         assert not any(cell.get("outputs") for cell in notebook.cells)
-    values = {
-        node.targets[0].id: ast.literal_eval(node.value)
-        for node in ast.parse(text).body
-        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "").isupper()
-    }
+    values = values_in(text)
     del values["PACKED"]
     assert values == {
         "RECIPE": "quick", "SETTINGS": {"epochs": 2}, "SOURCE": "auto", "FOLDERS": {}, "MINUTES": 2.5, "RUN": None,
@@ -194,6 +200,59 @@ def test_the_accelerator_is_a_choice(tmp_path, name, gpu, shape):
     folder = pack(tmp_path / "kernel", "a", "quick", {}, "script", accelerator=name)
     metadata = json.loads((folder / "kernel-metadata.json").read_text())
     assert (metadata["enable_gpu"], metadata["machine_shape"]) == (gpu, shape)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_public_kernel_is_code_to_read_and_its_package_a_dataset(tmp_path, kind):
+    folder = pack(tmp_path / "kernel", "Ann", "quick", {}, kind, title="Digits: 28,000 at once & honest", public=True)
+    metadata = json.loads((folder / "kernel-metadata.json").read_text())
+    assert (metadata["is_private"], metadata["title"]) == (False, "Digits: 28,000 at once & honest")
+    assert metadata["id"] == "ann/digits-28000-at-once-honest"
+    assert metadata["dataset_sources"] == ["ann/digit-recognizer-package"]
+    text = (folder / metadata["code_file"]).read_text()
+    if kind == "notebook":
+        cells = nbformat.reads(text, as_version=4).cells
+        assert cells[0].source.startswith("# Digits: 28,000 at once & honest\n\nWhich digit")
+        assert max(len(cell.source) for cell in cells) < 3000
+        text = "\n".join(cell.source for cell in cells if cell.cell_type == "code")
+    assert "PACKED" not in values_in(text) and values_in(text)["RECIPE"] == "quick"
+    beside = dataset_beside(folder)
+    found = {path.relative_to(beside).as_posix(): path.read_bytes() for path in beside.rglob("*.*") if path.is_file()}
+    description = json.loads(found.pop("dataset-metadata.json"))
+    assert description["id"] == "ann/digit-recognizer-package" and 6 <= len(description["title"]) <= 50
+    (content,) = [name for name in found if re.fullmatch(r"sha256-[0-9a-f]{16}\.txt", name)]
+    assert len(found.pop(content).splitlines()) == len(found) and found == package_files()
+    pack(folder, "ann", "quick", {}, kind)
+    assert dataset_beside(folder) is None and beside.exists()  # that kernel needs none
+
+
+def test_a_dataset_takes_no_folder_that_holds_something_else(tmp_path):
+    (tmp_path / "kernel-dataset").mkdir()
+    (tmp_path / "kernel-dataset" / "thesis.txt").touch()
+    with pytest.raises(CompetitionError, match=r"a folder of its own\. Received: .*kernel-dataset, which holds"):
+        pack(tmp_path / "kernel", "ann", "quick", {}, public=True)
+    assert (tmp_path / "kernel-dataset" / "thesis.txt").exists() and not (tmp_path / "kernel").exists()
+
+
+@pytest.mark.parametrize(
+    ("title", "right"),
+    [
+        ("0.997", True), ("a" * 50, True), ("Größe & Güte: 99,7 % 🔥", True), ("a" * 51, False), ("abcd", False),
+        ("…" * 5, False), ("12, 3", False), ("🔥" * 9, False), ("Two\nlines", False), ("ß" * 26, False),
+    ],
+)  # fmt: skip
+def test_a_title_is_one_that_kaggle_takes(tmp_path, title, right):
+    """As the address: the command line says otherwise that the title does not resolve to it."""
+    if right:
+        folder = pack(tmp_path / "kernel", "ann", "quick", {}, "script", title=title)
+        metadata = json.loads((folder / "kernel-metadata.json").read_text())
+        assert metadata["title"] == title and metadata["id"] == f"ann/{slugify(title)}"
+        return
+    with pytest.raises(
+        CompetitionError, match=r"title has 5 to 50 characters[\s\S]*Received: [\s\S]*Next: another TITLE"
+    ):
+        pack(tmp_path / "kernel", "ann", "quick", {}, "script", title=title)
+    assert not (tmp_path / "kernel").exists()
 
 
 def test_a_kernel_that_is_too_large_is_refused(tmp_path, monkeypatch):

@@ -8,20 +8,9 @@
 # The networks were trained elsewhere; their weights are attached as a dataset. Here they label the test images, each
 # averaged over the ensemble, without a GPU and without the internet.
 #
-# The Python package `competition` that built the networks rebuilds them here. It travels inside the next cell.
+# The Python package `competition` that built the networks rebuilds them here.
 
-# %% hide-input
-PACKED = ""  # the package's files: a zip archive, in base64
-
-import base64
-import io
-import sys
-import tempfile
-import zipfile
-
-unpacked = tempfile.mkdtemp()
-zipfile.ZipFile(io.BytesIO(base64.b64decode(PACKED))).extractall(unpacked)
-sys.path.insert(0, unpacked)
+# %% package
 
 # %%
 RUN = ""  # the run whose members predict

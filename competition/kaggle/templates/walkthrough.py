@@ -15,21 +15,7 @@ cell of settings the values are replaced by those of the pack.
 # Every section is a question, a figure and an answer in numbers of this very run. The code calls the Python package
 # `competition`, and shows its source where it matters.
 
-# %% hide-input
-PACKED = ""  # the package's files: a zip archive, in base64
-
-import base64
-import io
-import os
-import sys
-import tempfile
-import zipfile
-
-if PACKED:
-    unpacked = tempfile.mkdtemp()
-    zipfile.ZipFile(io.BytesIO(base64.b64decode(PACKED))).extractall(unpacked)
-    sys.path.insert(0, unpacked)
-    os.environ["PYTHONPATH"] = unpacked  # for the processes that train
+# %% package
 
 # %%
 RECIPE = "fast"  # a named set of settings, see competition/config.py
