@@ -1,5 +1,6 @@
 """What lies in input/: the competition's files in whatever wrapper, and of all else what it is."""
 
+import os
 from itertools import islice
 from pathlib import Path
 from shlex import quote
@@ -23,18 +24,19 @@ PICTURES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".tif", ".tiff", ".webp", "
 def find_files(folder: Path) -> tuple[Path, Path] | None:
     """The files that hold train.csv and test.csv beyond doubt; twice the same, where it is a zip.
 
-    Two CSVs, whatever their case, compression or a browser's ` (1)`; else a zip with both; else the same one folder
-    deeper.
+    Two CSVs, whatever their case, compression or a browser's ` (1)`; else a zip with both, of several the newest one of
+    Kaggle's name, or the newest; else the same one folder deeper.
     """
     for place in (folder, *_folders(folder)):
         train, test = find_csv(place, TRAIN), find_csv(place, TEST)
         if train and test:
             return train, test
-        zips = sorted(path for path in _shown(place) if path.suffix.lower() == ".zip" and path.is_file())
+        zips = [path for path in _shown(place) if path.suffix.lower() == ".zip" and path.is_file()]
         zips = [path for path in zips if names_in(path) >= {TRAIN, TEST}]
         zips = [path for path in zips if plain_name(path) == f"{COMPETITION}.zip"] or zips
         if zips:
-            return zips[0], zips[0]
+            newest = max(zips, key=lambda path: (path.stat().st_mtime_ns, path.name))
+            return newest, newest
     return None
 
 
@@ -42,7 +44,7 @@ def find_csv(folder: Path, name: str) -> Path | None:
     """The file that holds a CSV of that name, plain or compressed; the plainest where there are several."""
     named = [path for path in _shown(folder) if plain_name(path) == name]
     # Some tools unpack train.csv.zip into a folder of that name.
-    found = [file for path in named for file in (_shown(path) if path.is_dir() else [path])]
+    found = [file for path in named for file in (_shown(path) if _is_open(path) else [path])]
     found = [path for path in found if plain_name(path) == name and path.is_file()]
     return min(
         found, key=lambda path: (not path.name.lower().startswith(name), len(path.name), path.name), default=None
@@ -100,7 +102,9 @@ def _described(path: Path) -> tuple[str, str]:
 
 
 def _described_folder(folder: Path) -> tuple[str, str]:
-    """A folder that holds pictures, or something that looks like data."""
+    """A folder that holds pictures, or something that looks like data, or that cannot be read."""
+    if not _is_open(folder):
+        return "a folder that cannot be read", f"chmod u+rx {quote(str(folder))}"
     if pictures := [path for path in islice(folder.rglob("*"), 1000) if path.suffix.lower() in PICTURES]:
         command = f"`make predict IMAGES='{pictures[0].parent}/*{pictures[0].suffix}'` labels pictures"
         return "a folder of pictures", f"{command}, for training {KAGGLES_ZIP}"
@@ -122,4 +126,9 @@ def _shown(folder: Path) -> list[Path]:
 
 
 def _folders(folder: Path) -> list[Path]:
-    return [path for path in _shown(folder) if path.is_dir()]
+    return [path for path in _shown(folder) if _is_open(path)]
+
+
+def _is_open(path: Path) -> bool:
+    """Whether it is a folder that can be read."""
+    return path.is_dir() and os.access(path, os.R_OK | os.X_OK)

@@ -4,6 +4,7 @@ import bz2
 import gzip
 import io
 import lzma
+import os
 import re
 import struct
 import subprocess
@@ -14,6 +15,7 @@ import pytest
 
 from competition.data.constants import PIXELS
 from competition.data.dataset import load_dataset, obtain, remarks
+from competition.data.inputs import describe_files, find_files
 from competition.errors import CompetitionError
 from competition.runs.folders import Folders
 
@@ -222,6 +224,32 @@ def test_rows_that_repeat_and_digits_without_any_are_remarked(tmp_path):
     missing = [f"no training digit is labelled {digit}" for digit in (2, 5, 6, 7, 8)]
     repeated = ["1 training digits repeat another one: their out-of-fold score is too good"]
     assert remarks(dataset) == [*missing, *repeated, "1 test digits are also training digits, or stand there twice"]
+
+
+def test_of_two_zips_the_newest_is_taken_by_kaggles_name_before_others(tmp_path):
+    names = "digit-recognizer.zip", "digit-recognizer (1).zip", "archive.zip"
+    folder = put(tmp_path, dict.fromkeys(names, zipped(**BOTH))).input
+    for newer, taken in ((0, 0), (1, 1), (2, 1)):  # each becomes the newest in turn
+        os.utime(folder / names[newer], (2e9 + newer, 2e9 + newer))
+        assert find_files(folder) == (folder / names[taken],) * 2
+    for name in names[:2]:
+        (folder / name).rename(folder / f"b{name.replace('digit-recognizer', '')}")
+    assert find_files(folder) == (folder / "archive.zip",) * 2
+
+
+def test_a_folder_that_cannot_be_read_blocks_nothing(tmp_path):
+    folders = put(tmp_path / "input", {"a/notes.txt": "x", "digits/train.csv": TRAIN, "digits/test.csv": TEST})
+    shut = folders.input / "a"
+    shut.chmod(0)
+    try:
+        if os.access(shut, os.R_OK):
+            pytest.skip("root reads every folder")
+        assert load_dataset(folders).train.labels.tolist() == LABELS
+        (folders.input / "digits" / "test.csv").unlink()
+        described = dict(describe_files(folders.input))
+        assert described["a, a folder that cannot be read"] == f"chmod u+rx {shut}"
+    finally:
+        shut.chmod(0o755)
 
 
 def test_data_names_the_file_that_it_reads(tmp_path, command):
