@@ -19,7 +19,7 @@ def _of(options, names) -> dict:
 
 def data(options, folders: Folders) -> None:
     """find or download the data, and check every value."""
-    from competition.data import shift
+    from competition.data import dataset_shift
     from competition.data.dataset import load_dataset, remarks
     from competition.data.inputs import find_files
     from competition.kaggle.download import fetch_missing
@@ -32,7 +32,7 @@ def data(options, folders: Folders) -> None:
     if options.source in ("auto", "kaggle") and (found := find_files(folders.input)):
         print("Read from", " and ".join(dict.fromkeys(map(str, found))) + ".")
     print("".join(f"Warning: {remark}.\n" for remark in remarks(dataset)), end="")
-    unlike = shift.warning(dataset.train, dataset.test.images)
+    unlike = dataset_shift.warning(dataset.train, dataset.test.images)
     print(f"Warning: {unlike}" if unlike else "By their pixels, test.csv is like train.csv.")
 
 
@@ -93,7 +93,7 @@ def study(options, folders: Folders) -> None:
 def coverage(options, folders: Folders) -> None:
     """simulate competitions out of train.csv, and tell how often the predicted interval held."""
     from competition.studies.coverage import run_coverage
-    from competition.studies.shift import run_shift
+    from competition.studies.shift_detection import run_shift
 
     if options.shift:
         return print(run_shift(folders))

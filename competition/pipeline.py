@@ -4,10 +4,10 @@ import shlex
 import time
 
 from competition.config import choose_config
-from competition.data import shift as pixels
+from competition.data import dataset_shift
 from competition.data.dataset import Dataset, load_dataset, load_dataset_of
 from competition.data.submission import Verdict, verdict_on, write_submission
-from competition.ensemble import scoring, shift
+from competition.ensemble import prediction_shift, scoring
 from competition.ensemble.averaging import Predictions, average_members, score
 from competition.ensemble.blend import blend as average
 from competition.ensemble.folds import check_rows
@@ -64,7 +64,7 @@ def train(
     engine = choose_engine(jobs, scheduler, tensorboard)
     fetch_missing(folders, source)
     dataset = load_dataset(folders, source)
-    if unlike := pixels.warning(dataset.train, dataset.test.images):
+    if unlike := dataset_shift.warning(dataset.train, dataset.test.images):
         print(f"Warning: {unlike}")
     config = choose_config(recipe, dataset.source, settings or {})
     check_rows(config, dataset.train.labels)
@@ -99,7 +99,7 @@ def conclude(
     if dataset.test_labels is not None:
         scores["true_accuracy"] = scoring.accuracy(dataset.test_labels, test_probs)
         scores["true_log_loss"] = scoring.log_loss(dataset.test_labels, test_probs)
-    found = scores["shift"] = shift.check(dataset.train, dataset.test.images, predictions.single)
+    found = scores["shift"] = prediction_shift.check(dataset.train, dataset.test.images, predictions.single)
     if found["alarm"]:  # the prediction assumes that both files are drawn alike
         found["if_alike"], scores["leaderboard"] = scores["leaderboard"], None
     run.withdraw()
@@ -127,7 +127,7 @@ def summary(folders: Folders, run: Run, scores: dict, verdict: Verdict) -> str:
     if board:
         lines.append(f"Predicted leaderboard    {board['score']:.5f}  ({board['low']:.5f} – {board['high']:.5f})")
     else:
-        lines += [f"{name:<24} {text}" for name, text in shift.in_words(scores["shift"])]
+        lines += [f"{name:<24} {text}" for name, text in prediction_shift.in_words(scores["shift"])]
     if run.config.refit:
         lines.append(f"Networks                 {who_is_submitted(scores)}")
     if part := history.part_of(scores):

@@ -8,8 +8,8 @@ from competition.config import PLAIN, Config
 from competition.data.digits import LabelledDigits
 from competition.ensemble import scoring
 from competition.ensemble.folds import exchangeable_groups, is_refit, members_per_row, plan_members, submitted_members
+from competition.ensemble.prediction_shift import single_members
 from competition.ensemble.scoring import Group
-from competition.ensemble.shift import single_members
 from competition.runs.checkpoint import MemberResult
 
 
@@ -23,7 +23,7 @@ class Predictions:
         test: float32 array (2, n_test, 10), averaged over the submitted members.
         submitted: which of PLAIN and TTA is submitted and scored.
         groups: what the average of the test rows is made of.
-        single: the predictions of single members for the rows of both files, see `shift.single_members`.
+        single: the predictions of single members for the rows of both files, see `prediction_shift.single_members`.
         refit: how many refit members are submitted; 0: those of the folds are.
         row_ratio: training rows of a submitted member by those of a member that scores: above 1 with refit members.
     """

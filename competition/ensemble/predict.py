@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from competition.data import shift as pixels
+from competition.data import dataset_shift
 from competition.data.dataset import load_dataset_of
 from competition.data.digits import read_unlabelled
 from competition.data.pictures import pictures_in, read_picture
@@ -17,8 +17,8 @@ from competition.ensemble.export import load_model, probabilities_of_file
 from competition.ensemble.folds import member_settings, members_of, submitted_members
 from competition.ensemble.manifest import setup_of
 from competition.ensemble.neighbours import RARE, Neighbours
+from competition.ensemble.prediction_shift import compare_predictions
 from competition.ensemble.scoring import rows_predicted
-from competition.ensemble.shift import compare_predictions
 from competition.errors import CompetitionError
 from competition.network.augmentation import tta_transforms
 from competition.network.device import choose_setup, prepare
@@ -255,8 +255,8 @@ def differences_of(folders: Folders, run: Run, images, probabilities) -> str:
     """
     tests = []
     with suppress(CompetitionError):  # the data is not at hand, as `unlike_training` says
-        tests += pixels.compare_pixels(load_dataset_of(folders, run.manifest).train.images, images)
+        tests += dataset_shift.compare_pixels(load_dataset_of(folders, run.manifest).train.images, images)
     with suppress(CompetitionError):  # a run without scores has its labels all the same
         if not (run.scores.get("shift") or {}).get("alarm"):
             tests += compare_predictions(run.probabilities()[1][run.config.submitted], probabilities)
-    return pixels.in_words(tests)
+    return dataset_shift.in_words(tests)

@@ -10,7 +10,7 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from competition.config import PLAIN, TTA
-from competition.data import shift as pixels
+from competition.data import dataset_shift
 from competition.data.dataset import Dataset
 from competition.data.submission import verdict_on
 from competition.ensemble import scoring
@@ -111,7 +111,7 @@ def make_report(folders: Folders, run: Run, dataset: Dataset) -> Path:
             else f"Measured: each row averaged over the members of 1 to {len(rounds)} repeats." if len(rounds) > 1
             else "With one repeat only the single point is measured: every row is validated by one member."),
     }  # fmt: skip
-    looked_at = pixels.sample(dataset.test.images, LOOKED_AT)
+    looked_at = dataset_shift.sample(dataset.test.images, LOOKED_AT)
     sheets = {
         **sample_sheets(config, dataset),
         "least_like": sheet(Neighbours(dataset).farthest(looked_at, 24), 12),

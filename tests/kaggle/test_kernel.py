@@ -22,7 +22,7 @@ from sklearn.metrics import classification_report, confusion_matrix
 from slugify import slugify
 
 from competition.data.submission import read_submission
-from competition.ensemble import scoring, shift
+from competition.ensemble import prediction_shift, scoring
 from competition.errors import CompetitionError
 from competition.kaggle.kernel import budget_of, dataset_beside, pack
 from competition.kaggle.notebook import execute, fill, packed_package, unpack
@@ -369,8 +369,8 @@ def test_the_notebooks_score_gives_way_to_the_alarm(tmp_path, capsys, alarm):
         run.write_json("scores.json", run.scores | {"leaderboard": None, "shift": differ | {"estimate": 0.912}})
     [cell] = [text for kind, text in fill() if kind == "code" and "Out-of-fold accuracy" in text]
     exec(cell, {"run": run, "config": run.config, "scores": run.scores, "labels": digits.train.labels,
-                "images": digits.train.images, "scoring": scoring, "shift": shift, "figures": figures,
-                "show": lambda *figure: None, "confusion_matrix": confusion_matrix,
+                "images": digits.train.images, "scoring": scoring, "prediction_shift": prediction_shift,
+                "figures": figures, "show": lambda *figure: None, "confusion_matrix": confusion_matrix,
                 "classification_report": classification_report})  # fmt: skip
     printed = capsys.readouterr().out
     assert ("Predicted leaderboard  0.99870  (0.99754 – 0.99943)" in printed) == (not alarm)

@@ -43,7 +43,7 @@ from competition import pipeline
 from competition.config import TTA, choose_config
 from competition.data.dataset import load_dataset
 from competition.data.submission import verdict_on
-from competition.ensemble import folds, scoring, shift
+from competition.ensemble import folds, prediction_shift, scoring
 from competition.execution.engines import Processes
 from competition.network import training
 from competition.network.augmentation import Augmenter
@@ -189,7 +189,7 @@ print(f"Out-of-fold accuracy   {oof['accuracy']:.5f}  (95 % interval {oof['low']
 if board:
     print(f"Predicted leaderboard  {board['score']:.5f}  ({board['low']:.5f} – {board['high']:.5f})\n")
 else:  # the prediction assumes that both files are drawn alike
-    print(*(f"{name:<22} {text}" for name, text in shift.in_words(scores["shift"])), "", sep="\n")
+    print(*(f"{name:<22} {text}" for name, text in prediction_shift.in_words(scores["shift"])), "", sep="\n")
 print(classification_report(labels, predicted, labels=range(10), digits=4, zero_division=0))
 
 # %% [markdown]

@@ -11,7 +11,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.model_selection import cross_val_predict
 from threadpoolctl import threadpool_limits
 
-from competition.data import shift as pixels
+from competition.data import dataset_shift
 from competition.data.digits import LabelledDigits
 
 NAMES = [*(f"probability of {digit}" for digit in range(10)), "largest probability"]
@@ -44,8 +44,8 @@ def single_members(members, val_probs, test_probs, train_rows: int) -> tuple[np.
 
 
 def compare_predictions(val, test) -> list[dict]:
-    """`pixels.compare` of single members' probabilities, float (n, 10) and (m, 10), and of each row's largest."""
-    return pixels.compare(NAMES, *(np.column_stack([probs, probs.max(axis=1)]) for probs in (val, test)))
+    """`dataset_shift.compare` of single members' probabilities, (n, 10) and (m, 10), and of each row's largest."""
+    return dataset_shift.compare(NAMES, *(np.column_stack([probs, probs.max(axis=1)]) for probs in (val, test)))
 
 
 def tell_apart(train, test) -> dict:
@@ -99,9 +99,9 @@ def check(train: LabelledDigits, test_images, single: tuple[np.ndarray, np.ndarr
     """
     val, test = single
     rows = np.flatnonzero(~np.isnan(val[:, 0]))
-    measured = (pixels.measure(pixels.sample(images)) for images in (train.images[rows], test_images))
+    measured = (dataset_shift.measure(dataset_shift.sample(images)) for images in (train.images[rows], test_images))
     found = judge(train.labels[rows], val[rows], test, *measured)
-    missing = pixels.missing_digits(train.labels)
+    missing = dataset_shift.missing_digits(train.labels)
     return found | {"alarm": found["alarm"] or bool(missing), "missing_digits": missing}
 
 
@@ -111,19 +111,19 @@ def judge(labels, val, test, val_measured, test_measured) -> dict:
     Args:
         labels, val: of validation rows, int array (n,) and float array (n, 10).
         test: float array (m, 10), of the same members.
-        val_measured, test_measured: `data.shift.measure` of a `data.shift.sample` of the rows.
+        val_measured, test_measured: `dataset_shift.measure` of a `dataset_shift.sample` of the rows.
 
     Returns:
-        `alarm`, whether any test found a difference; the tests, `pixels` and `predictions` (see `data.shift.compare`)
-        and `classifier` (see `tell_apart`; None where there are too few rows); and `estimate`, the accuracy of a single
-        member on the test rows that `estimate_accuracy` expects.
+        `alarm`, whether any test found a difference; the tests, `pixels` and `predictions`, each from
+        `dataset_shift.compare`, and `classifier` (see `tell_apart`; None where there are too few rows); and `estimate`,
+        the accuracy of a single member on the test rows that `estimate_accuracy` expects.
     """
-    by_pixels = pixels.compare(pixels.MEASURES, val_measured, test_measured)
+    by_pixels = dataset_shift.compare(dataset_shift.MEASURES, val_measured, test_measured)
     by_predictions, classifier = compare_predictions(val, test), None
     if by_pixels:
         sides = ((val_measured, val), (test_measured, test))
-        rows = (np.column_stack([measured, pixels.sample(probs)]) for measured, probs in sides)
-        classifier = tell_apart(*(pixels.sample(side, ROWS) for side in rows))
+        rows = (np.column_stack([measured, dataset_shift.sample(probs)]) for measured, probs in sides)
+        classifier = tell_apart(*(dataset_shift.sample(side, ROWS) for side in rows))
     tests = [*by_pixels, *by_predictions, *([classifier] if classifier else [])]
     return {
         "alarm": any(test["differ"] for test in tests),
@@ -144,8 +144,8 @@ def in_words(found: dict) -> list[tuple[str, str]]:
     lines = [
         ("Predicted leaderboard", "none: test.csv is not like train.csv"),
         ("  by labels", f"train.csv has no {', no '.join(map(str, missing))}" if missing else ""),
-        ("  by its pixels", pixels.in_words(found["pixels"])),
-        ("  by predictions", pixels.in_words(found["predictions"])),
+        ("  by its pixels", dataset_shift.in_words(found["pixels"])),
+        ("  by predictions", dataset_shift.in_words(found["predictions"])),
         (
             "  by a classifier",
             "AUC {auc:.3f} ({low:.3f} – {high:.3f})".format(**classifier) if classifier["differ"] else "",

@@ -13,11 +13,11 @@ import pandas as pd
 from joblib import Parallel, delayed
 
 from competition.config import PLAIN, RECIPES
-from competition.data import shift as pixels
+from competition.data import dataset_shift
 from competition.data.constants import REAL
 from competition.data.dataset import load_dataset
 from competition.data.digits import Digits, LabelledDigits, content_hash
-from competition.ensemble import scoring, shift
+from competition.ensemble import prediction_shift, scoring
 from competition.ensemble.members import Trainer
 from competition.errors import CompetitionError
 from competition.kaggle.download import fetch_missing
@@ -49,7 +49,7 @@ class Rows:
         numbers: of the rows that they were made from, in the pool; int64 (n,).
         labels: int64 (n,).
         probs: float32 (2, n, 10), of both networks.
-        measured: `pixels.measure` of the images.
+        measured: `dataset_shift.measure` of the images.
     """
 
     numbers: np.ndarray
@@ -97,7 +97,7 @@ def shifts_of(train: LabelledDigits) -> Iterator[tuple[str, int, Rows, Rows]]:
 
     def rows_of(images, numbers) -> Rows:
         probs = np.stack([predict_probabilities(network, images)[PLAIN] for network in networks])
-        return Rows(numbers, train.labels[numbers], probs, pixels.measure(images))
+        return Rows(numbers, train.labels[numbers], probs, dataset_shift.measure(images))
 
     pool = rows_of(train.images[numbers], numbers)
     yield "none", 0, pool, pool
@@ -136,7 +136,7 @@ def judge(pool: Rows, shifted: Rows, size: int, validating: int, seed: int) -> d
     others = np.flatnonzero(~np.isin(pool.numbers, test.numbers))
     val = pool.take(draw.permutation(others)[:validating])
     single = [rows.probs[draw.integers(2, size=len(rows.labels)), np.arange(len(rows.labels))] for rows in (val, test)]
-    found = shift.judge(val.labels, *single, *(pixels.sample(rows.measured) for rows in (val, test)))
+    found = prediction_shift.judge(val.labels, *single, *(dataset_shift.sample(rows.measured) for rows in (val, test)))
     reached = scoring.accuracy(test.labels, test.probs.mean(axis=0))
     predicted = scoring.predict_leaderboard(val.labels, single[0], [scoring.Group(1.0, 1.0, test.probs)])["score"]
     difference = scoring.accuracy(val.labels, single[0]) + single[1].max(axis=1).mean() - single[0].max(axis=1).mean()

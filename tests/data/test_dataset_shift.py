@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from competition.data import shift
+from competition.data import dataset_shift
 from competition.data.digits import Digits, read_digits
 from competition.runs.folders import SAMPLE
 
@@ -23,23 +23,23 @@ def test_measures_of_a_bar():
     """A bar of 200 in rows 4 to 23 and columns 10 to 13 on white paper of 0."""
     image = np.zeros((1, 28, 28, 1), np.uint8)
     image[0, 4:24, 10:14] = 200
-    found = dict(zip(shift.MEASURES, shift.measure(image)[0], strict=True))
+    found = dict(zip(dataset_shift.MEASURES, dataset_shift.measure(image)[0], strict=True))
     assert (found["grey of the paper"], found["lowest value"], found["highest value"]) == (0, 0, 200)
     assert found["mean ink"] == pytest.approx(200 * 80 / 784)
     assert (found["horizontal centre"], found["vertical centre"]) == (11.5, 13.5)
     assert (found["width"], found["height"]) == (4, 20)
     assert found["slant"] == pytest.approx(0, abs=1e-5)
     assert found["stroke width"] == pytest.approx(2 * 80 / 48)  # 48 edges around 80 pixels
-    inverted = dict(zip(shift.MEASURES, shift.measure(255 - image)[0], strict=True))
+    inverted = dict(zip(dataset_shift.MEASURES, dataset_shift.measure(255 - image)[0], strict=True))
     assert inverted["grey of the paper"] == 255 and inverted["width"] == 4  # ink is what differs from the paper
-    assert np.isfinite(shift.measure(np.zeros((1, 28, 28, 1), np.uint8))).all()  # of a blank one as well
+    assert np.isfinite(dataset_shift.measure(np.zeros((1, 28, 28, 1), np.uint8))).all()  # of a blank one as well
 
 
 def test_files_of_one_source_are_alike(files):
     train, test = files
-    assert shift.warning(train, test) is None
-    assert shift.warning(train, test[:20]) is None
-    assert shift.compare_pixels(train.images, test[: shift.FEWEST - 1]) == []
+    assert dataset_shift.warning(train, test) is None
+    assert dataset_shift.warning(train, test[:20]) is None
+    assert dataset_shift.compare_pixels(train.images, test[: dataset_shift.FEWEST - 1]) == []
 
 
 ONE_FILE = {
@@ -65,21 +65,21 @@ TEST_CSV = {
 def test_a_mistake_in_either_file_is_named_with_what_undoes_it(files, mistake):
     (train, test), (words, make) = files, mistake
     for pair in ((replace(train, images=make(train.images)), test), (train, make(test))):
-        assert shift.warning(*pair).endswith(f"Next: {words}.")
+        assert dataset_shift.warning(*pair).endswith(f"Next: {words}.")
 
 
 @pytest.mark.parametrize("mistake", TEST_CSV.items(), ids=lambda item: item[0][:20])
 def test_a_mistake_in_test_csv_is_named_with_what_undoes_it(files, mistake):
     (train, test), (words, make) = files, mistake
-    said = shift.warning(train, make(test))
+    said = dataset_shift.warning(train, make(test))
     assert said.startswith("test.csv is not like train.csv. Received: ") and f"Next: {words}, and they" in said
 
 
 def test_what_is_lost_is_not_given_back(files):
     train, test = files
     half = np.where((np.arange(len(test)) % 2 == 0)[:, None, None, None], test, 255 - test)
-    assert "Next: look at images of both" in shift.warning(train, half)
-    assert "Next: multiply train.csv by 255, and they look alike" in shift.warning(
+    assert "Next: look at images of both" in dataset_shift.warning(train, half)
+    assert "Next: multiply train.csv by 255, and they look alike" in dataset_shift.warning(
         replace(train, images=(train.images > 127).astype(np.uint8)), test
     )
 
@@ -88,24 +88,24 @@ def test_a_digit_that_train_csv_lacks_is_named(files):
     train, test = files
     kept = train.labels % 9 > 0
     lacking = Digits(train.images[kept], train.labels[kept], "other", "")
-    assert "Received: none of 0, 9. Next: " in shift.warning(lacking, test)
+    assert "Received: none of 0, 9. Next: " in dataset_shift.warning(lacking, test)
 
 
 def test_a_significant_trifle_of_many_rows_is_no_difference():
     draw = np.random.default_rng(0)
     ours, theirs = draw.normal(size=(40_000, 1)), draw.normal(0.08, size=(28_000, 1))
-    (test,) = shift.compare(["a"], ours, theirs)
-    assert test["p"] < 1e-9 and test["distance"] < shift.LEAST and not test["differ"]
-    (test,) = shift.compare(["a"], ours, theirs + 0.2)
-    assert test["differ"] and shift.in_words([test]).startswith("a 0.2")
+    (test,) = dataset_shift.compare(["a"], ours, theirs)
+    assert test["p"] < 1e-9 and test["distance"] < dataset_shift.LEAST and not test["differ"]
+    (test,) = dataset_shift.compare(["a"], ours, theirs + 0.2)
+    assert test["differ"] and dataset_shift.in_words([test]).startswith("a 0.2")
 
 
 def test_chance_is_rarely_called_a_difference(sample):
     """Of 100 draws of 200 rows from one source at most one: the study draws more (submissions/shift.csv)."""
-    measured, draw = shift.measure(sample.images[:1000]), np.random.default_rng(0)
+    measured, draw = dataset_shift.measure(sample.images[:1000]), np.random.default_rng(0)
     alarms = 0
     for _ in range(100):
         order = draw.permutation(len(measured))
-        tests = shift.compare(shift.MEASURES, measured[order[200:]], measured[order[:200]])
+        tests = dataset_shift.compare(dataset_shift.MEASURES, measured[order[200:]], measured[order[:200]])
         alarms += any(test["differ"] for test in tests)
     assert alarms <= 1
