@@ -112,7 +112,7 @@ def table(rows: list[dict]) -> str:
         {
             "run": row["run"],
             "out-of-fold": row["oof_accuracy"],
-            "predicted": row["predicted"],
+            "predicted": row["predicted"] or ("none" if row["oof_accuracy"] else ""),  # test.csv was unlike train.csv
             "leaderboard": row["leaderboard"] or row["status"].lower(),
             "interval": f"{row['predicted_low']}–{row['predicted_high']}",
             "holds": {True: "yes", False: "no", None: ""}[inside(row)],
@@ -133,7 +133,7 @@ def verdict(row: dict) -> str:
     """The real score beside the predicted one, in a sentence."""
     line = f"Leaderboard score {row['leaderboard']}"
     if inside(row) is None:
-        return f"{line}."
+        return f"{line}{'; none was predicted, as test.csv is unlike train.csv' if row.get('oof_accuracy') else ''}."
     place = "inside" if inside(row) else "OUTSIDE"
     return f"{line}, {place} the predicted {row['predicted']} ({row['predicted_low']} – {row['predicted_high']})."
 

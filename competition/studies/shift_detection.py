@@ -33,7 +33,7 @@ SMALL = replace(RECIPES["quick"], folds=2, epochs=5, width=0.5, batch_size=64, t
 FIT = {"sample": 3000, REAL: 12_000}  # rows that the two networks learn from, half each
 VALIDATING = {"sample": 1500, REAL: 12_000}  # rows that validate them, of each draw others
 TEST_ROWS = (50, 200, 1000, 10_000)  # as many as there are
-SHIFTED_ROWS = 2000  # that are corrupted: the draws are made of them
+SHIFTED_ROWS = {"sample": 2000, REAL: 10_000}  # that are corrupted: the draws are made of them
 DRAWS, NULL_DRAWS = 2, 200  # of each shift and number of rows; without a shift
 COLUMNS = (
     "source", "kind", "strength", "rows", "draws", "alarms", "by_pixels", "by_predictions", "by_classifier", "accuracy",
@@ -107,7 +107,7 @@ def shifts_of(train: LabelledDigits) -> Iterator[tuple[str, int, Rows, Rows]]:
         yield "other shares", strength, pool, pool.take(kept)
     for kind in KINDS:
         for strength in STRENGTHS:
-            chosen = numbers[:SHIFTED_ROWS]
+            chosen = numbers[: SHIFTED_ROWS[train.source]]
             yield kind, strength, pool, rows_of(corrupt(train.images[chosen], kind, strength), chosen)
 
 

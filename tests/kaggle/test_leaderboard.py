@@ -33,10 +33,14 @@ def test_a_run_is_sent_once_and_its_score_kept(world: World):
 
 def test_a_run_without_a_predicted_score_is_sent_by_force_alone(world: World):
     run = world.add_run()
-    history.add(world.folders, history.find(world.folders, run) | {"status": history.UNLIKE})
+    blank = dict.fromkeys(("predicted", "predicted_low", "predicted_high"), "")
+    history.add(world.folders, history.find(world.folders, run) | {"status": history.UNLIKE} | blank)
     world.fails("A submission has a predicted score", "submit")
     assert not world.server.uploads
-    assert world.run("submit", "--force")[0] == 0 and len(world.server.uploads) == 1
+    code, printed = world.run("submit", "--force")
+    assert (code, len(world.server.uploads)) == (0, 1)
+    assert "Leaderboard score 0.99700; none was predicted, as test.csv is unlike train.csv." in printed
+    assert re.search(r"-fast +0.99620 +none +0.99700", world.run("scores")[1])
 
 
 def test_an_upload_rejected_with_exit_code_0_is_a_failure(world: World):
