@@ -356,7 +356,8 @@ def test_make_notebook_shows_the_newest_run(folders, command):
     (run.path / "notebook.ipynb").unlink()
     (run.path / "scores.json").unlink()
     done = command("notebook", *where)
-    assert done.returncode == 1 and re.fullmatch(r"Error: .*scores\.json must be as .* Next: .*\.\n", done.stderr)
+    assert done.returncode == 1
+    assert re.fullmatch(r"Error: .*scores\.json must be intact and .* Next: .*\.\n", done.stderr)
     assert not (run.path / "notebook.ipynb").exists()
 
 
