@@ -51,7 +51,7 @@ class Config:
     # Validation
     folds: int = number(6, 1, 100, "stratified folds, a member for each; 1: random splits instead")
     repeats: int = number(1, 1, 100, "rounds of cross-validation, each with new folds or splits and new members")
-    refit: int = number(0, 0, 100, "additional members fit on all rows: these are submitted, those of the folds score")
+    refit: int = number(0, 0, 100, "additional members fit on all rows, submitted with those of the folds, which score")
     holdout: float = number(1 / 7, 0.001, 0.9, "with --folds 1: fraction of the rows that validate a member")
     early_stopping_fraction: float = number(
         0.03, 0.005, 0.5, "fraction of a member's training rows set aside for early stopping"

@@ -148,11 +148,11 @@ def summary(folders: Folders, run: Run, scores: dict, verdict: Verdict) -> str:
 
 
 def who_is_submitted(scores: dict) -> str:
-    """Which networks score and which are submitted, in a sentence; scores are those of a recipe with refit members."""
+    """Which networks score and which are submitted, in a sentence; of the scores of a recipe with refit members."""
     refit = scores["members"].get("refit", 0)
     if not refit:
         return "those of the folds score and are submitted: no time was left to fit all rows"
-    return f"those of the folds score; submitted {'is 1' if refit == 1 else f'are {refit}'} fit on all rows"
+    return f"those of the folds score; submitted is their average with {refit} fit on all rows"
 
 
 def illustrate(folders: Folders, run: Run, dataset: Dataset, save_h5: bool = False) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 from competition.config import PLAIN, Config
 from competition.data.digits import LabelledDigits
 from competition.ensemble import scoring
-from competition.ensemble.folds import exchangeable_groups, is_refit, members_per_row, plan_members, submitted_members
+from competition.ensemble.folds import exchangeable_groups, is_refit, members_per_row, plan_members
 from competition.ensemble.prediction_shift import single_members
 from competition.ensemble.scoring import Group
 from competition.runs.checkpoint import MemberResult
@@ -20,12 +20,12 @@ class Predictions:
     Attributes:
         out_of_fold: float32 array (2, n_train, 10), each row averaged over the members that validate on it, none of
             which fitted it; NaN where there is none, as random splits or too short a time may leave rows.
-        test: float32 array (2, n_test, 10), averaged over the submitted members.
+        test: float32 array (2, n_test, 10), averaged over all members.
         submitted: which of PLAIN and TTA is submitted and scored.
         groups: what the average of the test rows is made of.
         single: the predictions of single members for the rows of both files, see `prediction_shift.single_members`.
-        refit: how many refit members are submitted; 0: those of the folds are.
-        row_ratio: training rows of a submitted member by those of a member that scores: above 1 with refit members.
+        refit: how many of the members fit all rows, and score nothing.
+        row_ratio: training rows of all members by those of the members that score, in the mean.
     """
 
     out_of_fold: np.ndarray
@@ -44,26 +44,25 @@ def average_members(config: Config, train: LabelledDigits, results: dict[str, Me
         results: by name, of the members of the plan or a part of them.
     """
     plan = [member for member in plan_members(config, train.labels) if member.name in results]
-    submitted = submitted_members(config, results)
     scoring_members = [member for member in plan if not is_refit(member.name)]
-    refit = [member for member in plan if is_refit(member.name) and member.name in submitted]
     per_row = members_per_row(scoring_members, len(train))
     out_of_fold = np.where(per_row[:, None], np.zeros((2, len(train), 10)), np.nan)
     for member in scoring_members:
         probs = results[member.name].val_probs
         out_of_fold[:, member.val_rows] += probs / per_row[member.val_rows, None].astype(np.float32)
-    test = np.mean([results[name].test_probs for name in submitted], axis=0, dtype=np.float64)
+    test = np.mean([results[member.name].test_probs for member in plan], axis=0, dtype=np.float64)
     test_probs = np.stack([results[member.name].test_probs[config.submitted] for member in scoring_members])
     val_probs = [results[member.name].val_probs[config.submitted] for member in scoring_members]
-    rows = np.mean([len(member.train_rows) for member in scoring_members])
+    rows, scoring_rows = (np.mean([len(member.train_rows) for member in part]) for part in (plan, scoring_members))
+    refit = len(plan) - len(scoring_members)
     return Predictions(
         out_of_fold=out_of_fold.astype(np.float32),
         test=np.asarray(test, np.float32),
         submitted=config.submitted,
-        groups=exchangeable_groups(config, scoring_members, test_probs, len(refit)),
+        groups=exchangeable_groups(config, scoring_members, test_probs, refit),
         single=single_members(scoring_members, val_probs, test_probs, len(train)),
-        refit=len(refit),
-        row_ratio=float(len(train) / rows) if refit else 1.0,
+        refit=refit,
+        row_ratio=float(rows / scoring_rows),
     )
 
 

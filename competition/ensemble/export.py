@@ -11,7 +11,7 @@ import numpy as np
 
 from competition.data.dataset import SAMPLE_FILES
 from competition.data.digits import read_digits
-from competition.ensemble.folds import member_settings, members_of, submitted_members
+from competition.ensemble.folds import is_refit, member_settings, members_of
 from competition.errors import CompetitionError, one_line
 from competition.network.calibration import at_temperature, log_losses
 from competition.network.device import Setup, prepare
@@ -126,14 +126,19 @@ def export_as(run: Run, name: str) -> str:
 
 
 def best_member(run: Run):
-    """The submitted member that was best on its early-stopping rows: a keras.Model with logits as output."""
+    """The member that was best on its early-stopping rows, of those that fit all rows where there are any.
+
+    Returns:
+        A keras.Model with logits as output.
+    """
     if parents := run.manifest.get("parents"):
         raise CompetitionError(
             f"A model file holds one network of a run. Received: {run.name}, a blend. "
             f"Next: make export RUN={parents[0]['run']}."
         )
     prepare(Setup("float32", False, 1), seed=0)  # one thread, as in training: a process cannot change it later
-    names = submitted_members(run.config, members_of(run))
+    trained = list(members_of(run))
+    names = [name for name in trained if is_refit(name)] or trained
     return load_model(run, max(names, key=lambda name: _early_stopping_score(run, name)))
 
 

@@ -85,10 +85,10 @@ def exchangeable_groups(config: Config, members: list[Member], test_probs, refit
     Args:
         members: of the plan, or a part of it; those that have validation rows.
         test_probs: float array (members, n_test, 10), each member's probabilities of the test rows.
-        refit: how many refit members are submitted in place of these, of the same architectures in the same shares.
+        refit: how many refit members are submitted beside these, of the same architectures in the same shares.
     """
     if config.folds == 1:
-        return [Group(1.0, mean_members_per_row(members_per_row(members)), test_probs, refit or None)]
+        return [Group(1.0, mean_members_per_row(members_per_row(members)), test_probs, refit)]
     repeats = np.array([member.name.split("-")[0] for member in members])
     per_row, groups = members_per_row(members), []
     for repeat in dict.fromkeys(repeats):
@@ -97,7 +97,7 @@ def exchangeable_groups(config: Config, members: list[Member], test_probs, refit
         rows = np.concatenate([member.val_rows for member in np.array(members, object)[own]])
         # Of an out-of-fold prediction's variance, the part of this repeat's members: 1 / repeats² where all are there.
         variance = np.sum(1 / per_row[rows] ** 2) / np.sum(per_row > 0)
-        groups.append(Group(share, float(share**2 / variance), test_probs[own], refit * share or None))
+        groups.append(Group(share, float(share**2 / variance), test_probs[own], refit * share))
     return groups
 
 
@@ -114,18 +114,6 @@ def members_of(run: Run) -> dict[str, Config]:
             f"{run.path}/done.json must name members of the run. Received: {part}. Next: `make train`."
         )
     return names
-
-
-def submitted_members(config: Config, names) -> list[str]:
-    """Those of a run's trained members whose average is submitted: the refit ones where all are there, else the others.
-
-    >>> submitted_members(Config(folds=2, refit=1), ["repeat1-fold1", "repeat1-fold2", "refit1"])
-    ['refit1']
-    >>> submitted_members(Config(folds=2, refit=2), ["repeat1-fold1", "repeat1-fold2", "refit1"])
-    ['repeat1-fold1', 'repeat1-fold2']
-    """
-    refit = [name for name in names if is_refit(name)]
-    return refit if len(refit) == config.refit > 0 else [name for name in names if not is_refit(name)]
 
 
 def is_refit(name: str) -> bool:

@@ -14,7 +14,7 @@ from competition.data.digits import read_unlabelled
 from competition.data.pictures import pictures_in, read_picture
 from competition.data.preparation import Picture
 from competition.ensemble.export import load_model, probabilities_of_file
-from competition.ensemble.folds import member_settings, members_of, submitted_members
+from competition.ensemble.folds import member_settings, members_of
 from competition.ensemble.manifest import setup_of
 from competition.ensemble.neighbours import RARE, Neighbours
 from competition.ensemble.prediction_shift import compare_predictions
@@ -186,7 +186,7 @@ def _members_by_run(run: Run) -> list[tuple[Run, list[str]]]:
     """The run, or a blend's parents, and its members: of parents those of its manifest, as they may have more now."""
     records = run.manifest.get("parents", [])
     if not records:
-        return [(run, submitted_members(run.config, members_of(run)))]
+        return [(run, list(members_of(run)))]
     parts = []
     for record in records:
         parent = type(run)(run.path.parent / Path(record["run"]).name)
@@ -195,7 +195,7 @@ def _members_by_run(run: Run) -> list[tuple[Run, list[str]]]:
             raise CompetitionError(
                 f"{run.path}/manifest.json must name members of {parent.name}. Received: none. Next: `make blend`."
             )
-        parts.append((parent, submitted_members(parent.config, names)))
+        parts.append((parent, names))
     return parts
 
 

@@ -24,20 +24,19 @@ class Group:
         share: of the group in the average of all, 0…1.
         members_per_row: how many of its members an out-of-fold prediction averages, in the mean; where predictions
             average other shares of the groups than the submission does, as many as have the same variance.
-        test_probs: each member's probabilities of the test rows, float array (members, n_test, 10); their variance is
-            that of the members that are submitted.
-        averaged: how many refit members are submitted in place of these; None: these are.
+        test_probs: each member's probabilities of the test rows, float array (members, n_test, 10).
+        refit: how many members that fit all rows are submitted beside these.
     """
 
     share: float
     members_per_row: float
     test_probs: np.ndarray
-    averaged: float | None = None
+    refit: float = 0
 
     @property
     def size(self) -> float:
         """How many members of the group the submission averages."""
-        return self.averaged or len(self.test_probs)
+        return len(self.test_probs) + self.refit
 
 
 def rows_predicted(probabilities) -> np.ndarray:
@@ -85,14 +84,14 @@ def predict_leaderboard(labels, out_of_fold, groups: list[Group], row_ratio: flo
     averaged in the out-of-fold predictions already, and the variance within one counts by the square of its share.
     Errors are taken to fall in proportion to the Brier score, which holds for calibrated probabilities alone: doubt
     about a digit that is classified correctly costs Brier score but is no error, and more members do not lower it. So
-    all are brought to the temperature that fits the out-of-fold ones first. Where refit members are submitted, which
-    fit more rows, errors fall by a power of the rows as well: see ROWS_EXPONENT. Half of the predicted gain widens the
-    interval (in quadrature), because both are assumptions.
+    all are brought to the temperature that fits the out-of-fold ones first. Where refit members are submitted as well,
+    which fit more rows, errors fall by a power of the rows, too: see ROWS_EXPONENT. Half of the predicted gain widens
+    the interval (in quadrature), because both are assumptions.
 
     Args:
         labels, out_of_fold: the training rows, (n,) and (n, 10).
         groups: of the average that is submitted.
-        row_ratio: training rows of a submitted member by those of a member that scores.
+        row_ratio: training rows of the submitted members by those of the members that score, in the mean.
 
     Returns:
         `score` and its 95 % interval `low`, `high`. The interval holds both sampling errors: of the

@@ -14,7 +14,7 @@ import numpy as np
 
 from competition.data.digits import read_digits
 from competition.data.submission import read_submission, write_submission
-from competition.ensemble.folds import members_of, submitted_members
+from competition.ensemble.folds import members_of
 from competition.errors import CompetitionError
 from competition.kaggle import cli, client
 from competition.kaggle.failures import TRANSIENT, KaggleError
@@ -65,7 +65,7 @@ def write_description(folder: Path, dataset: str, title: str) -> None:
 
 
 def write_weights(folders: Folders, run: Run, folder: Path) -> None:
-    """Write the weights of a run's submitted members, and its settings.
+    """Write the weights of a run's members, and its settings.
 
     Args:
         run: of a blend, its parents' members are taken.
@@ -78,10 +78,9 @@ def write_weights(folders: Folders, run: Run, folder: Path) -> None:
     parents = run.manifest.get("parents", [])
     parts = {Run(run.path.parent / Path(parent["run"]).name): list(parent["members"]) for parent in parents}
     for part, trained in (parts or {run: list(members_of(run))}).items():
-        names = submitted_members(part.config, trained)
-        for name in names:
+        for name in trained:
             part.load_member(name)  # raises where it is damaged
-        for path in (*SETTINGS, *(f"members/{name}/weights.npz" for name in names)):
+        for path in (*SETTINGS, *(f"members/{name}/weights.npz" for name in trained)):
             _copy(part, path, folder)
     for path in SETTINGS if parts else ():
         _copy(run, path, folder)

@@ -155,10 +155,8 @@ def row_losses(labels, p, halves) -> np.ndarray:
     return np.stack([errors, log_losses(labels, p).mean(axis=0), squares.mean(axis=0)])
 
 
-def predict(config: Config, labels, draws, probs, kind: str, size: int) -> float | None:
-    """The error rate that a run would predict of an average, mean over the draws; None of both kinds together."""
-    if kind == "both":
-        return None
+def predict(config: Config, labels, draws, probs, kind: str, size: int) -> float:
+    """The error rate that a run would predict of an average, mean over the draws; a run averages both kinds."""
     rates = []
     for test, members in draws:
         fold_members = [member for member in members if not is_refit(member.name.rpartition(": ")[2])]
@@ -169,9 +167,10 @@ def predict(config: Config, labels, draws, probs, kind: str, size: int) -> float
         train, out_of_fold = np.flatnonzero(per_row), np.zeros((len(labels), 10))
         for member, p in zip(own, kept, strict=True):
             out_of_fold[member.val_rows] += p[: -len(test)] / per_row[member.val_rows, None]
-        groups = exchangeable_groups(config, own, np.stack([p[-len(test) :] for p in kept]), size)
+        groups = exchangeable_groups(config, own, np.stack([p[-len(test) :] for p in kept]), size - len(own))
         rows = len(own[0].train_rows) + len(own[0].val_rows)
-        ratio = rows / float(np.mean([len(member.train_rows) for member in own])) if kind == "refit" else 1.0
+        refit = {"folds": 0, "refit": size, "both": size - len(own)}[kind]
+        ratio = 1 + refit / size * (rows / float(np.mean([len(member.train_rows) for member in own])) - 1)
         rates.append(1 - scoring.predict_leaderboard(labels[train], out_of_fold[train], groups, ratio)["score"])
     return float(np.mean(rates))
 

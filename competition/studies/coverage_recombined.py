@@ -107,10 +107,12 @@ def _draw(case: str, partition: int, tested: tuple, blocks, pool, results: dict[
     out_of_fold = out_of_fold[predicted_rows] / counts[predicted_rows, None]
     train_rows = sum(len(blocks[block]) for block in trained)
     groups = exchangeable_groups(config, members, np.stack(test_probs), config.refit)
-    ratio = train_rows / float(np.mean([len(member.train_rows) for member in members])) if config.refit else 1.0
+    refit = [pool[trained, seed, KINDS[0]] for seed in range(config.refit)]
+    rows = [len(member.train_rows) for member in [*members, *refit]]
+    ratio = float(np.mean(rows) / np.mean(rows[: len(members)]))
     predicted = scoring.predict_leaderboard(labels[predicted_rows], out_of_fold, groups, ratio)
-    refit = [predicted_by(pool[trained, seed, KINDS[0]], test) for seed in range(config.refit)]
-    reached = scoring.accuracy(labels[test], np.mean(refit or test_probs, axis=0))
+    test_probs += [predicted_by(member, test) for member in refit]
+    reached = scoring.accuracy(labels[test], np.mean(test_probs, axis=0))
     draw = f"{partition}/{'+'.join(str(block + 1) for block in tested)}"
     accuracy = scoring.accuracy(labels[predicted_rows], out_of_fold)
     return row_of(case, "recombined", train_rows, draw, accuracy, predicted, reached, len(test))

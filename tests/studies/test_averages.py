@@ -47,6 +47,7 @@ def test_errors_are_those_of_the_planted_members():
     assert drawn["all rows (refit), TTA"] == [1e4 * errors["refit", 1], 1e4 * errors["refit", 2]]
     predicted = {(a["average"], a["members"]): a["predicted"] for a in lines if a.get("predicted") is not None}
     assert predicted["folds", 3] == pytest.approx(1 / 900, rel=0.2)
+    assert predicted["both", 5] == pytest.approx(1 / 900 * ((3 + 2 * 1.5) / 5) ** -0.3, rel=0.2)
     assert predicted["refit", 2] == pytest.approx(1 / 900 * 1.5**-0.3, rel=0.2)
 
 

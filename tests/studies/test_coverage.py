@@ -46,7 +46,9 @@ def test_a_draw_judges_each_row_by_members_that_never_saw_it(case):
         row = coverage_recombined._draw(case, 7, tested, blocks, pool, results, LABELS)
         test = np.concatenate([blocks[block] for block in tested])
         assert row["reached"] == pytest.approx(1 - np.isin(test, wrong).mean(), abs=1e-6)
-        gain = (4 / 3) ** -ROWS_EXPONENT if case == "refit" else 1  # by rows alone: members that agree promise no other
+        gain = 1  # members that agree promise none but by rows: here four members of three blocks and two of four
+        if case == "refit":
+            gain = ((4 * 3 + 2 * 4) / 6 / 3) ** -ROWS_EXPONENT
         assert 1 - row["predicted"] == pytest.approx((1 - row["out_of_fold"]) * gain, abs=1e-6)
         if case != "random splits":  # which leave rows that nobody judged
             trained = np.setdiff1d(np.arange(1200), test)
