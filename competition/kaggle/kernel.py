@@ -28,7 +28,7 @@ from competition.runs.version import repository_url
 TITLE = (
     5,
     50,
-)  # characters of a kernel's title and of its slug. Kaggle answers 500 to longer ones (kaggle-cli, issue 179)
+)  # characters of a kernel's title and of its slug. Kaggle answers 500 to longer ones (kaggle-cli, pull request 179)
 INFERENCE = TEMPLATE.with_name("inference.py")
 LARGEST = 1_000_000  # bytes of source that Kaggle takes in one kernel
 CODE_FILES = {"notebook": "kernel.ipynb", "script": "kernel.py"}
