@@ -18,7 +18,8 @@ from competition.runs.folders import ROOT, SAMPLE, Folders
 from competition.runs.run import Run, list_runs
 from tests.conftest import write_csv
 
-SMALL = ("--folds", "3", "--epochs", "2", "--batch-size", "32", "--width", "0.25", "--early-stopping-fraction", "0.1")
+SMALL = ("--folds", "2", "--refit", "1", "--epochs", "2", "--batch-size", "32", "--width", "0.25",
+         "--early-stopping-fraction", "0.1")  # fmt: skip
 LONG = 1200  # seconds: a start that takes longer hangs
 
 

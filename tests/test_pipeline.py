@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from competition import pipeline
+from competition.config import PLAIN, TTA
 from competition.data.submission import verdict_on
 from competition.network.device import choose_setup
 from competition.runs.checkpoint import MEMBER_FILES
@@ -147,6 +148,27 @@ def test_several_threads_add_in_one_order(folders, command):
         assert "1 at once on 2 threads each" in done.stdout, done.stderr
     once, again = probabilities(folders / "runs")
     assert (once == again).all()
+
+
+@pytest.mark.slow
+def test_a_member_that_fits_all_rows_is_submitted_said_predicted_by_and_taken_away(folders, command):
+    where = ("--input", folders / "input", "--submissions", folders / "runs")
+    done = command("train", "--folds", "2", "--refit", "1", "--epochs", "3", "--batch-size", "16", *where)
+    assert "those of the folds score; submitted is their average with 1 fit on all rows\n" in done.stdout, done.stderr
+    run = find_run(Folders(folders / "input", folders / "runs"))
+    members = [run.load_member(name) for name in ("repeat1-fold1", "repeat1-fold2", "refit1")]
+    test_probs = np.mean([member.test_probs[TTA] for member in members], axis=0)
+    np.testing.assert_allclose(run.probabilities()[1][TTA], test_probs, atol=1e-6)
+    page = (run.path / "report.html").read_text("utf-8")
+    assert "submitted is their average with 1 refit member, trained on all rows" in page
+    printed = command("predict", folders / "input" / "test.csv", *where).stdout.splitlines()[1:]
+    assert [line.split(",")[1] for line in printed] == [
+        line.split(",")[1] for line in run.submission_csv.read_text().splitlines()[1:]
+    ]
+    by_file = command("predict", "--model", run.path / "model.keras", folders / "input" / "test.csv", *where)
+    exported = np.array([line.split(",")[3:13] for line in by_file.stdout.splitlines()[1:]], float)
+    distances = [np.abs(member.test_probs[PLAIN] - exported).mean() for member in members]
+    assert np.argmin(distances) == 2 and distances[2] < 0.01
 
 
 @pytest.mark.slow

@@ -20,11 +20,8 @@ from competition.errors import CompetitionError
 
 LARGEST = 256 << 20  # bytes of one CSV, unpacked; train.csv has 77 million
 HEAD = 512  # bytes that tell what a file is
-COMPRESSED: dict[bytes, Callable] = {
-    b"\x1f\x8b": gzip.open,
-    b"BZh": bz2.open,
-    b"\xfd7zXZ\x00": lzma.open,
-}  # by their first bytes
+# By their first bytes
+COMPRESSED: dict[bytes, Callable] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\x00": lzma.open}
 PACKED = (".gz", ".bz2", ".xz", ".zip")  # what may stand behind `.csv`
 _DAMAGED = (OSError, EOFError, ValueError, RuntimeError, zipfile.BadZipFile, zlib.error, lzma.LZMAError,
             NotImplementedError)  # fmt: skip

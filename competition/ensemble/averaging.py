@@ -7,7 +7,7 @@ import numpy as np
 from competition.config import PLAIN, Config
 from competition.data.digits import LabelledDigits
 from competition.ensemble import scoring
-from competition.ensemble.folds import exchangeable_groups, is_refit, members_per_row, plan_members
+from competition.ensemble.folds import exchangeable_groups, is_refit, members_per_row, plan_members, row_ratio
 from competition.ensemble.prediction_shift import single_members
 from competition.ensemble.scoring import Group
 from competition.runs.checkpoint import MemberResult
@@ -25,7 +25,7 @@ class Predictions:
         groups: what the average of the test rows is made of.
         single: the predictions of single members for the rows of both files, see `prediction_shift.single_members`.
         refit: how many of the members fit all rows, and score nothing.
-        row_ratio: training rows of all members by those of the members that score, in the mean.
+        row_ratio: see `folds.row_ratio`.
     """
 
     out_of_fold: np.ndarray
@@ -53,7 +53,6 @@ def average_members(config: Config, train: LabelledDigits, results: dict[str, Me
     test = np.mean([results[member.name].test_probs for member in plan], axis=0, dtype=np.float64)
     test_probs = np.stack([results[member.name].test_probs[config.submitted] for member in scoring_members])
     val_probs = [results[member.name].val_probs[config.submitted] for member in scoring_members]
-    rows, scoring_rows = (np.mean([len(member.train_rows) for member in part]) for part in (plan, scoring_members))
     refit = len(plan) - len(scoring_members)
     return Predictions(
         out_of_fold=out_of_fold.astype(np.float32),
@@ -62,7 +61,7 @@ def average_members(config: Config, train: LabelledDigits, results: dict[str, Me
         groups=exchangeable_groups(config, scoring_members, test_probs, refit),
         single=single_members(scoring_members, val_probs, test_probs, len(train)),
         refit=refit,
-        row_ratio=float(rows / scoring_rows),
+        row_ratio=row_ratio(plan, scoring_members),
     )
 
 

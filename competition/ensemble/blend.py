@@ -50,9 +50,7 @@ def blend(parents: list[Run], dataset: Dataset) -> Blend:
     parts = [
         average_members(parent.config, dataset.train, members) for parent, members in zip(parents, results, strict=True)
     ]
-    tta = max(
-        parent.config.tta for parent in parents
-    )  # where one has no TTA, both kinds of its predictions are the same
+    tta = max(parent.config.tta for parent in parents)  # without it, both kinds of a run's predictions are the same
     config = replace(parents[0].config, recipe="blend", tta=tta, folds=1, repeats=len(parents), refit=0)
     predictions = Predictions(
         out_of_fold=_mean([part.out_of_fold for part in parts]),

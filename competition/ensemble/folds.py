@@ -77,6 +77,12 @@ def mean_members_per_row(counts) -> float:
     return float(1 / np.mean(1 / counts[counts > 0]))
 
 
+def row_ratio(submitted: list[Member], scoring: list[Member]) -> float:
+    """The training rows of the members that are submitted by those of the members that score, in the mean."""
+    rows, scoring_rows = (np.mean([len(member.train_rows) for member in part]) for part in (submitted, scoring))
+    return float(rows / scoring_rows)
+
+
 def exchangeable_groups(config: Config, members: list[Member], test_probs, refit: int = 0) -> list[Group]:
     """What the submission averages, in groups whose members differ by chance alone.
 

@@ -91,7 +91,7 @@ def predict_leaderboard(labels, out_of_fold, groups: list[Group], row_ratio: flo
     Args:
         labels, out_of_fold: the training rows, (n,) and (n, 10).
         groups: of the average that is submitted.
-        row_ratio: training rows of the submitted members by those of the members that score, in the mean.
+        row_ratio: see `folds.row_ratio`.
 
     Returns:
         `score` and its 95 % interval `low`, `high`. The interval holds both sampling errors: of the

@@ -25,10 +25,7 @@ from competition.runs.folders import PACKAGE, Folders
 from competition.runs.run import Run
 from competition.runs.version import repository_url
 
-TITLE = (
-    5,
-    50,
-)  # characters of a kernel's title and of its slug. Kaggle answers 500 to longer ones (kaggle-cli, pull request 179)
+TITLE = 5, 50  # characters of a title and of its slug; Kaggle answers 500 to longer ones (kaggle-cli, pull request 179)
 INFERENCE = TEMPLATE.with_name("inference.py")
 LARGEST = 1_000_000  # bytes of source that Kaggle takes in one kernel
 CODE_FILES = {"notebook": "kernel.ipynb", "script": "kernel.py"}
@@ -118,7 +115,7 @@ def pack_inference(
     Args:
         folder: where to; what an earlier pack left there is replaced.
         owner: the user name on Kaggle.
-        run: whose submitted members predict.
+        run: whose members predict.
         kind: `notebook` or `script`.
         accelerator: a name in ACCELERATORS.
         title, public: as for `pack`.

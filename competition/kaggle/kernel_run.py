@@ -244,7 +244,7 @@ def _remembered(folders: Folders) -> dict[str, Pushed]:
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise CompetitionError(
             f"{_memory(folders)} must list the pushed kernels. Received: {error}. "
-            "Next: look at https://www.kaggle.com/work/code, and move the file away."
+            "Next: `kaggle kernels list --mine` shows what was pushed; then move the file away."
         ) from None
 
 

@@ -21,6 +21,7 @@ from competition.ensemble.folds import (
     members_per_row,
     plan_members,
     repeated_folds,
+    row_ratio,
 )
 from competition.network.calibration import log_losses
 from competition.network.device import choose_setup
@@ -159,7 +160,8 @@ def predict(config: Config, labels, draws, probs, kind: str, size: int) -> float
     """The error rate that a run would predict of an average, mean over the draws; a run averages both kinds."""
     rates = []
     for test, members in draws:
-        fold_members = [member for member in members if not is_refit(member.name.rpartition(": ")[2])]
+        refit = [member for member in members if is_refit(member.name.rpartition(": ")[2])]
+        fold_members = members[: -len(refit)]
         own = [replace(member, name=member.name.rpartition(": ")[2], val_rows=member.val_rows[: -len(test)])
                for member in fold_members]  # fmt: skip
         kept = [probs[member.name][config.submitted] for member in fold_members]
@@ -167,10 +169,9 @@ def predict(config: Config, labels, draws, probs, kind: str, size: int) -> float
         train, out_of_fold = np.flatnonzero(per_row), np.zeros((len(labels), 10))
         for member, p in zip(own, kept, strict=True):
             out_of_fold[member.val_rows] += p[: -len(test)] / per_row[member.val_rows, None]
+        submitted = {"folds": own, "refit": refit, "both": own + refit}[kind][:size]
         groups = exchangeable_groups(config, own, np.stack([p[-len(test) :] for p in kept]), size - len(own))
-        rows = len(own[0].train_rows) + len(own[0].val_rows)
-        refit = {"folds": 0, "refit": size, "both": size - len(own)}[kind]
-        ratio = 1 + refit / size * (rows / float(np.mean([len(member.train_rows) for member in own])) - 1)
+        ratio = row_ratio(submitted, own)
         rates.append(1 - scoring.predict_leaderboard(labels[train], out_of_fold[train], groups, ratio)["score"])
     return float(np.mean(rates))
 

@@ -24,6 +24,7 @@ from competition.ensemble.folds import (
     member_settings,
     members_per_row,
     repeated_folds,
+    row_ratio,
 )
 from competition.execution.engines import Engine
 from competition.network.device import Setup
@@ -108,8 +109,7 @@ def _draw(case: str, partition: int, tested: tuple, blocks, pool, results: dict[
     train_rows = sum(len(blocks[block]) for block in trained)
     groups = exchangeable_groups(config, members, np.stack(test_probs), config.refit)
     refit = [pool[trained, seed, KINDS[0]] for seed in range(config.refit)]
-    rows = [len(member.train_rows) for member in [*members, *refit]]
-    ratio = float(np.mean(rows) / np.mean(rows[: len(members)]))
+    ratio = row_ratio([*members, *refit], members)
     predicted = scoring.predict_leaderboard(labels[predicted_rows], out_of_fold, groups, ratio)
     test_probs += [predicted_by(member, test) for member in refit]
     reached = scoring.accuracy(labels[test], np.mean(test_probs, axis=0))

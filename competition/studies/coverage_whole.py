@@ -34,10 +34,8 @@ CASES: dict[str, list[dict]] = {
     "blend": [{}, {"architecture": "normalized", "seed": 1}],
     "refit": [{"refit": 4}],
 }
-JUDGED_BY = (
-    "network",
-    *(f"ensemble/{name}" for name in ("averaging", "blend", "folds", "members", "scoring")),
-)  # its code
+# Its code
+JUDGED_BY = ("network", *(f"ensemble/{name}" for name in ("averaging", "blend", "folds", "members", "scoring")))
 COLUMNS = (
     "case", "kind", "train_rows", "test_rows", "seed", "out_of_fold", "predicted", "low", "high", "reached", "held",
 )  # fmt: skip

@@ -12,6 +12,7 @@ from competition.ensemble.folds import plan_members
 from competition.ensemble.members import load_members, train_members
 from competition.execution.budget import Budget
 from competition.network.device import Setup
+from competition.pipeline import who_is_submitted
 from competition.runs.folders import Folders
 from competition.runs.resuming import open_run
 from tests.ensemble.test_members import Engine
@@ -77,6 +78,14 @@ def test_more_members_gain_by_averaging():
         return scoring.predict_leaderboard(labels, probs[0, :500], [group])["score"] - measured
 
     assert gain(2) == pytest.approx(1.5 * gain(0)) and gain(0) > 0
+
+
+def test_who_is_submitted_is_a_sentence():
+    said = [who_is_submitted({"members": {"refit": refit}}) for refit in (0, 2)]
+    assert said == [
+        "those of the folds score and are submitted: no time was left to fit all rows",
+        "those of the folds score; submitted is their average with 2 fit on all rows",
+    ]
 
 
 def test_resumed_a_missing_refit_member_is_trained_and_nothing_else(trained, few):
