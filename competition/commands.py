@@ -157,8 +157,10 @@ def check(options, folders: Folders) -> None:
 def submit(options, folders: Folders) -> None:
     """send a complete run to Kaggle and wait for its score."""
     from competition.kaggle import leaderboard
+    from competition.report.index import make_index
 
     leaderboard.submit(folders, options.run, options.file, options.force, options.wait)
+    make_index(folders)
 
 
 def scores(options, folders: Folders) -> None:

@@ -89,4 +89,5 @@ def what_next(run: Run, scores: dict, row: dict) -> str:
         return "It was submitted and has no score yet. Next: `make scores`."
     if not run.whole:
         return "Its time ran out before all members were trained. Next: `make train` with more MINUTES goes on."
-    return f"Next: `make submit RUN={shlex.quote(run.name)}` sends it, and the real score will stand here."
+    name = shlex.quote(run.name)
+    return f"Next: `make submit RUN={name}` sends it, and `make report RUN={name}` shows the real score here."

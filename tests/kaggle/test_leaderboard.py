@@ -27,6 +27,7 @@ def test_a_run_is_sent_once_and_its_score_kept(world: World):
     assert message == f"fast, out-of-fold 0.99620, commit abc123, sha256 {row['sha256'][:8]}"
     assert (row["leaderboard"], row["status"], row["submission"]) == ("0.99700", "COMPLETE", "1000")
     assert "0.99700, inside the predicted 0.99680 (0.99580 – 0.99760)" in printed
+    assert "0.99700" in (world.folders.submissions / "index.html").read_text("utf-8")  # the page of all runs
     world.fails("A file is sent once", "submit")
     assert len(world.server.uploads) == 1
 
