@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageOps
 
-from competition.data.preparation import Picture, prepare
+from competition.data.mnist_format import Picture, prepare
 from competition.errors import CompetitionError
 
 SIDE = 400  # pixels, to which a larger picture shrinks before anything is looked for

@@ -11,8 +11,8 @@ import numpy as np
 from competition.data import dataset_shift
 from competition.data.dataset import load_dataset_of
 from competition.data.digits import read_unlabelled
+from competition.data.mnist_format import Picture
 from competition.data.pictures import pictures_in, read_picture
-from competition.data.preparation import Picture
 from competition.ensemble.export import load_model, probabilities_of_file
 from competition.ensemble.folds import member_settings, members_of
 from competition.ensemble.manifest import setup_of

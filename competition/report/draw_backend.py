@@ -12,8 +12,8 @@ import numpy as np
 
 from competition.data.dataset import load_dataset_of
 from competition.data.digits import Digits
+from competition.data.mnist_format import Picture
 from competition.data.pictures import picture_of
-from competition.data.preparation import Picture
 from competition.ensemble.neighbours import Neighbours
 from competition.ensemble.occlusion import Occlusion, occlusions
 from competition.errors import CompetitionError

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from competition.data.dataset import load_dataset_of
-from competition.data.preparation import BOX, FAINT, GREY, LIFT, THIN
+from competition.data.mnist_format import BOX, FAINT, GREY, LIFT, THIN
 from competition.errors import CompetitionError
 from competition.report.draw_backend import examples
 from competition.report.html import render

@@ -7,8 +7,8 @@ import cv2
 import numpy as np
 from matplotlib.figure import Figure
 
+from competition.data.mnist_format import _only, mnist_form, strokes_of
 from competition.data.paper import ink_of, sheet_of
-from competition.data.preparation import _only, mnist_form, strokes_of
 from tests.report.sixty import PIECES, smooth
 
 INK, PAPER, TABLE = (46, 48, 92), (238, 234, 226), (74, 54, 42)  # RGB

@@ -6,8 +6,8 @@ import pytest
 from PIL import Image
 
 from competition.data.digits import read_digits
+from competition.data.mnist_format import mnist_form, prepare
 from competition.data.pictures import pictures_in, read_picture
-from competition.data.preparation import mnist_form, prepare
 from competition.errors import CompetitionError
 from competition.runs.folders import SAMPLE
 from tests.data import preparation_figure
