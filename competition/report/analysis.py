@@ -13,7 +13,7 @@ from competition.config import Config
 from competition.data.constants import REAL
 from competition.data.dataset import Dataset
 from competition.ensemble import scoring
-from competition.ensemble.folds import Member, exchangeable_groups, kept_out
+from competition.ensemble.folds import Member, exchangeable_groups, is_refit, kept_out, row_ratio
 from competition.network.augmentation import Augmenter
 from competition.report.html import LARGEST_GALLERY, gallery, sheet, worst_first
 from competition.runs import files
@@ -99,33 +99,34 @@ def suspected_labels(run: Run, dataset: Dataset, rows, probabilities) -> dict | 
     }
 
 
-def growth_of(config: Config, labels, probabilities, members: list[Member], results, rounds, test_members):
+def growth_of(config: Config, labels, probabilities, members: list[Member], results, rounds):
     """The points of the growth figure, measured and predicted: of each the members averaged, and the accuracies.
 
     Args:
+        members: all that are submitted, refit members among them, which count in what is predicted alone.
         rounds: the repeats whose members were all trained, so that they validated all rows.
     """
+    of_folds = [pair for pair in zip(members, results, strict=True) if not is_refit(pair[0].name)]
     if rounds:
         repeats = {repeat: np.zeros((len(labels), 10), np.float32) for repeat in rounds}
-        for member, result in zip(members, results, strict=True):
+        for member, result in of_folds:
             if (repeat := member.name.split("-")[0]) in rounds:
                 repeats[repeat][member.val_rows] = result.val_probs[config.submitted]
         measured = scoring.growth(labels, list(repeats.values()))
     else:  # no repeat validated all rows
-        measured = [{"members": 1, "accuracy": np.mean([result.facts["accuracy"] for result in results])}]
-    groups = exchangeable_groups(config, members, test_members)
-    predicted = scoring.predict_growth(labels, probabilities, groups)
-    sizes = [len(group.test_probs) for group in groups]
+        measured = [{"members": 1, "accuracy": np.mean([result.facts["accuracy"] for _, result in of_folds])}]
+    test_probs = np.stack([result.test_probs[config.submitted] for _, result in of_folds])
+    scoring_members = [member for member, _ in of_folds]
+    groups = exchangeable_groups(config, scoring_members, test_probs, len(members) - len(scoring_members))
+    predicted = scoring.predict_growth(labels, probabilities, groups, row_ratio(members, scoring_members))
+    sizes = [group.size for group in groups]
     averaged = np.minimum(np.arange(1, len(predicted) + 1)[:, None], sizes).sum(axis=1)
     return ([row["members"] for row in measured], [row["accuracy"] for row in measured]), (averaged, predicted)
 
 
-def per_member(members: list[Member], results, test_members) -> list[dict]:
-    """Each member's score, and how often its predictions of the test rows are those of the others.
-
-    Args:
-        test_members: float array (members, n_test, 10), their probabilities of the test rows.
-    """
+def per_member(config: Config, members: list[Member], results) -> list[dict]:
+    """Each member's score, none of a refit member, and how often it labels the test rows as the others do."""
+    test_members = np.stack([result.test_probs[config.submitted] for result in results])
     labels = test_members.argmax(axis=2)
     agreement = (labels[:, None] == labels[None]).mean(axis=2)
     others = (agreement.sum(axis=1) - 1) / max(1, len(labels) - 1)

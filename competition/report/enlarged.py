@@ -22,7 +22,8 @@ AGAINST, FOR = (
 def enlarge(run: Run, dataset: Dataset, members: list[Member], rows, probabilities) -> dict:
     """What the page shows of some rows, for the script that fills in its dialog.
 
-    The members predict each row with the run's test-time augmentation, whether they validated it or trained on it. The
+    The members predict each row with the run's test-time augmentation, whether they validated it or trained on it, as
+    refit members did. The
     occlusion map is of the image as it is, by the first of the members that validated the row.
 
     Args:

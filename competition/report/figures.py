@@ -62,7 +62,7 @@ def to_png(figure: Figure) -> bytes:
 
 
 @styled
-def curves(histories, kept, measure: str, label_smoothing: float = 0.0) -> Figure:
+def curves(histories, kept, measure: str, label_smoothing: float = 0.0, refit: int = 0) -> Figure:
     """Learning curves of all members.
 
     Args:
@@ -70,6 +70,7 @@ def curves(histories, kept, measure: str, label_smoothing: float = 0.0) -> Figur
         kept: for each member, the epoch whose weights it kept, from 1.
         measure: `accuracy` or `loss`.
         label_smoothing: that of the training; the least possible loss is subtracted, near which curves would look flat.
+        refit: how many of the members, the last ones, fit all rows; their lines are dashed.
     """
     least = least_loss(label_smoothing) if measure == "loss" else 0.0
     figure, axes = titled_axes(
@@ -80,7 +81,8 @@ def curves(histories, kept, measure: str, label_smoothing: float = 0.0) -> Figur
         for i, history in enumerate(histories):
             values = np.clip(history[prefix + measure] - least, 1e-6, top)
             epochs = np.arange(1, len(values) + 1)
-            axes.plot(epochs, values, color=color, lw=1.1, alpha=0.75, label=None if i else name)
+            style = "-" if i < len(histories) - refit else "--"
+            axes.plot(epochs, values, style, color=color, lw=1.1, alpha=0.75, label=None if i else name)
     for i, history in enumerate(histories):
         value = np.clip(history["val_" + measure][kept[i] - 1] - least, 1e-6, top)
         label = None if i else "weights kept"
@@ -88,7 +90,7 @@ def curves(histories, kept, measure: str, label_smoothing: float = 0.0) -> Figur
     axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
     axes.set_xlim(left=1 - 0.03 * max(len(history["val_loss"]) for history in histories))
     if measure == "accuracy":
-        ticks = np.array([0.2, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999, 0.9995, top])
+        ticks = np.array([0.1, 0.2, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999, 0.9995, top])
         axes.set_yscale("logit")
         _fixed(axes.yaxis, ticks, [*(f"{tick:g}" for tick in ticks[:-1]), "≥ 0.9999"])
     else:
@@ -234,6 +236,10 @@ def titled_axes(title: str, x: str, y: str, size=SIZE) -> tuple[Figure, Axes]:
 
 
 def _fixed(axis, ticks, names) -> None:
+    low, high = axis.get_view_interval()
+    if np.sum((low <= ticks) & (ticks <= high)) < 2:  # as of a short run: up to the ticks around
+        below, above = np.searchsorted(ticks, (low, high)).clip(1, len(ticks) - 1)
+        axis.axes.set_ylim(min(low, ticks[below - 1]), max(high, ticks[above]))
     axis.set_major_locator(FixedLocator(ticks))
     axis.set_major_formatter(FixedFormatter(names))
     axis.set_minor_locator(NullLocator())

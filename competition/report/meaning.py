@@ -30,6 +30,8 @@ def how_good(out_of_fold: dict, rows: int) -> str:
     """The measured score."""
     errors = out_of_fold["errors"]
     often = f"one error in {count(round(rows / errors))} digits" if errors else "without an error"
+    if errors > rows / 2:
+        often = counted(errors, "error")
     return (
         f"Networks that had not seen them predicted {count(rows - errors)} of {count(rows)} training digits right: "
         f"an accuracy of {accuracy(out_of_fold['accuracy'])}, {often}."
@@ -62,10 +64,11 @@ def whom_to_believe(confident: list[dict]) -> str:
     whole, most = confident[-1], next(line for line in confident if line["fraction"] == 0.95)
     if not whole["errors"]:
         return "There was no error, so its confidence tells nothing yet."
-    outside = whole["errors"] - most["errors"]
+    part = 1 - most["errors"] / whole["errors"]
+    use = "can be used" if part > 0.2 else "tells little"
     return (
-        f"Its confidence can be used: the {counted(whole['rows'] - most['rows'], 'digit')} of which it is least sure, "
-        f"one in twenty, hold {share(outside / whole['errors'])} of its errors."
+        f"Its confidence {use}: the {counted(whole['rows'] - most['rows'], 'digit')} of which it is least sure, "
+        f"one in twenty, hold {share(part)} of its errors."
     )
 
 

@@ -14,7 +14,7 @@ from competition.data import dataset_shift
 from competition.data.dataset import Dataset
 from competition.data.submission import verdict_on
 from competition.ensemble import scoring
-from competition.ensemble.folds import members_of, plan_members
+from competition.ensemble.folds import is_refit, members_of, plan_members
 from competition.ensemble.neighbours import Neighbours
 from competition.errors import CompetitionError
 from competition.report import figures
@@ -67,8 +67,9 @@ def make_report(folders: Folders, run: Run, dataset: Dataset) -> Path:
     rows = scoring.rows_predicted(out_of_fold[0])
     labels, out_of_fold = dataset.train.labels[rows], out_of_fold[:, rows]
     probabilities = out_of_fold[config.submitted]
-    # Those of the folds; refit members have no validation rows.
-    members = [m for m in plan_members(config, dataset.train.labels) if m.name in members_of(run) and len(m.val_rows)]
+    names = members_of(run)
+    members = [member for member in plan_members(config, dataset.train.labels) if member.name in names]
+    refit = sum(is_refit(member.name) for member in members)
     results = [run.load_member(member.name) for member in members]
     if any((r.val_probs.shape[1], r.test_probs.shape[1]) != (len(member.val_rows), len(dataset.test))
            for r, member in zip(results, members, strict=True)):  # fmt: skip
@@ -76,7 +77,6 @@ def make_report(folders: Folders, run: Run, dataset: Dataset) -> Path:
 
     histories = [_columns(result.history) for result in results]
     kept = [result.facts["kept_epoch"] for result in results]
-    test_members = np.stack([result.test_probs[config.submitted] for result in results])
     suspects = suspected_labels(run, dataset, rows, probabilities)
     errors = errors_of(dataset, rows, probabilities, suspects["found"] if suspects else ())
     shown = [*errors["errors"], *(suspects["pictures"] if suspects else ()), *errors["right"]]
@@ -85,16 +85,18 @@ def make_report(folders: Folders, run: Run, dataset: Dataset) -> Path:
     details, not_enlarged = _details(run, dataset, members, rows, probabilities, shown)
     counts = Counter(member.name.split("-")[0] for member in members)
     rounds = [repeat for repeat, count in counts.items() if count == config.folds > 1]  # they validate all rows
-    measured = growth_of(config, labels, probabilities, members, results, rounds, test_members)
+    measured = growth_of(config, labels, probabilities, members, results, rounds)
+    dashed = " Refit members are dashed." if refit else ""
     plots = {
-        "accuracy": Plot("curves", figures.curves(histories, kept, "accuracy"), "Accuracy per epoch of all members, on "
-            "their training batches and on the slice that early stopping watches.", "Training accuracy is measured on "
-            "augmented images, while the weights still change, so it may lie below that of the slice."),
-        "loss": Plot("curves", figures.curves(histories, kept, "loss", config.label_smoothing), "Loss per epoch of "
-            "all members, training and early-stopping slice, on a logarithmic scale.", "A loss of the slice that "
+        "accuracy": Plot("curves", figures.curves(histories, kept, "accuracy", refit=refit), "Accuracy per epoch of "
+            "all members, on their training batches and on the slice that early stopping watches.", "Training accuracy is "
+            "measured on augmented images, while the weights still change, so it may lie below that of the slice."
+            + dashed),
+        "loss": Plot("curves", figures.curves(histories, kept, "loss", config.label_smoothing, refit), "Loss per epoch "
+            "of all members, training and early-stopping slice, on a logarithmic scale.", "A loss of the slice that "
             "rises while the training loss falls is overfitting; both high is underfitting."
             + (" Drawn is what it is above the entropy of the smoothed labels, which no loss falls below."
-               if config.label_smoothing else "")),
+               if config.label_smoothing else "") + dashed),
         "confusion": Plot("", figures.confusion_matrix(np.array(errors["counts"])), "", ""),  # the page has a table
         "reliability": Plot("calibration", figures.reliability(scoring.calibration(labels, probabilities)),
             "Reliability diagram: fraction right against mean probability, with intervals and the number of rows in "
@@ -107,9 +109,11 @@ def make_report(folders: Folders, run: Run, dataset: Dataset) -> Path:
             "of an image, train.csv and test.csv.", "Both files should hold as much ink: the curves should cover each "
             "other."),
         "growth": Plot("ensemble", figures.growth(*measured), "Errors in ten thousand against the number of members "
-            "averaged: measured out of fold, and predicted.", "One point is measured: single members." if not rounds
+            "averaged: measured out of fold, and predicted.", ("One point is measured: single members." if not rounds
             else f"Measured: each row averaged over the members of 1 to {len(rounds)} repeats." if len(rounds) > 1
-            else "With one repeat only the single point is measured: every row is validated by one member."),
+            else "With one repeat only the single point is measured: every row is validated by one member.")
+            + (" Measured are members of the folds alone; predicted are averages that hold refit members in the share "
+               "in which they are submitted." if refit else "")),
     }  # fmt: skip
     looked_at = dataset_shift.sample(dataset.test.images, LOOKED_AT)
     sheets = {
@@ -142,7 +146,8 @@ def make_report(folders: Folders, run: Run, dataset: Dataset) -> Path:
         stops=Counter((epoch, result.facts["epochs"]) for result, epoch in zip(results, kept, strict=True)),
         kept_out=errors_kept_out(dataset, rows, probabilities),
         suspects=suspects,
-        members=per_member(members, results, test_members),
+        members=per_member(config, members, results),
+        refit=refit,
         tta=scoring.paired(labels, out_of_fold[TTA], out_of_fold[PLAIN]) if config.submitted else None,
         error=scoring.expected_calibration_error(labels, probabilities),
         confident=confident,

@@ -55,6 +55,14 @@ def test_the_loss_of_smoothed_labels_is_drawn_above_their_entropy():
     assert drawn == [pytest.approx(np.subtract(values, least)) for values in ([1.5, 0.6], [1.2, 0.55], [0.55])]
 
 
+def test_refit_members_are_dashed_and_an_axis_has_two_numbers_at_least():
+    flat = {name: np.array([0.12, 0.13]) for name in ("accuracy", "val_accuracy", "loss", "val_loss")}
+    (axes,) = figures.curves([flat, flat, flat], [2, 2, 2], "accuracy", refit=1).axes
+    assert [line.get_linestyle() for line in axes.lines[:6]] == ["-", "-", "--"] * 2
+    low, high = axes.get_ylim()
+    assert low <= 0.1 and 0.2 <= high < 0.5
+
+
 def test_the_confusion_matrix_writes_counts_where_label_and_reading_meet():
     counts = np.diag(np.arange(590, 600))
     counts[4, 9], counts[9, 4] = 16, 4

@@ -12,9 +12,11 @@ import pytest
 
 from competition import __main__
 from competition.data.dataset import load_dataset_of
+from competition.ensemble.averaging import average_members
 from competition.ensemble.folds import kept_out, plan_members
+from competition.ensemble.scoring import predict_leaderboard
 from competition.errors import CompetitionError
-from competition.report.analysis import errors_kept_out, per_member
+from competition.report.analysis import errors_kept_out, growth_of, per_member
 from competition.report.comparison import make_comparison
 from competition.report.run_page import make_report, repeat_command
 from competition.runs.folders import ROOT
@@ -180,6 +182,29 @@ def test_a_run_without_time_for_a_repeat_shows_the_rows_that_were_validated_and_
     assert '<th scope="row">trained</th><td>all members</td><td>2 of 3 members</td>' in page
 
 
+def test_refit_members_are_shown_and_score_nothing(tmp_path):
+    """The folds' two members score; the growth figure ends where the score of all three is predicted."""
+    folders, run, digits = finished_run(tmp_path, refit=1)
+    text = text_of(make_report(folders, run, digits).read_text("utf-8"))
+    for words in (
+        "3 members: 2 folds, 1 repeat, 1 refit on all rows",
+        "The folds’ members score; submitted is their average with 1 refit member , trained on all rows.",
+        "weights were kept: 2 of 3 in 3 members.",
+        " repeat1-fold2 pooled 0.99000 99.5 % ",
+        " refit1 pooled – 99.5 % ",
+        "Measured are members of the folds alone",
+    ):
+        assert words in text, words
+    members = plan_members(run.config, digits.train.labels)
+    results = [run.load_member(member.name) for member in members]
+    averaged = average_members(run.config, digits.train, dict(zip([m.name for m in members], results, strict=True)))
+    labels, out_of_fold = digits.train.labels, averaged.out_of_fold[averaged.submitted]
+    board = predict_leaderboard(labels, out_of_fold, averaged.groups, averaged.row_ratio)
+    measured, (sizes, predicted) = growth_of(run.config, labels, out_of_fold, members, results, ["repeat1"])
+    assert measured == ([1], [pytest.approx(0.9985)])
+    assert sizes.tolist() == [1, 2, 3] and predicted[-1] == board["score"] > measured[1][0]
+
+
 def test_a_hopeless_run_still_fits(tmp_path):
     wrong = {(i, (i + 1) % 10): 10_000 for i in range(10)}
     folders, run, digits = finished_run(tmp_path, misread=wrong, repeats=2)
@@ -227,7 +252,7 @@ def test_members_are_compared_on_the_test_rows(made):
     _, run, digits, _ = made
     members = plan_members(run.config, digits.train.labels)
     results = [run.load_member(m.name) for m in members]
-    rows = per_member(members, results, np.stack([r.test_probs[1] for r in results]))
+    rows = per_member(run.config, members, results)
     assert rows[0]["agreement"] == pytest.approx(1 - 10 / 2000)  # they differ in ten of 2,000
 
 

@@ -50,6 +50,7 @@ def test_a_run_without_an_error_and_one_that_kaggle_scored(tmp_path):
     board = {"score": 0.996, "low": 0.995, "high": 0.997}
     assert "or 84 to 140 errors in Kaggle’s 28,000 rows" in how_sure(board, "kaggle")
     assert "Kaggle" not in how_sure(board, "sample")
+    assert how_good({"errors": 204, "accuracy": 0.15}, 240).endswith("an accuracy of 0.15000, 204 errors.")
     assert what_it_confuses([], 0) == "It confuses no two digits."
     assert (
         what_it_confuses([(4, 9, 1)], 4)
@@ -59,6 +60,8 @@ def test_a_run_without_an_error_and_one_that_kaggle_scored(tmp_path):
     assert "the 300 digits of which it is least sure, one in twenty, hold 91.3 % of its errors" in whom_to_believe(
         lines
     )
+    lines = [{"fraction": 0.95, "rows": 228, "errors": 192}, {"fraction": 1.0, "rows": 240, "errors": 204}]
+    assert whom_to_believe(lines).startswith("Its confidence tells little: the 12 digits")
     _, run, _ = finished_run(tmp_path)
     scores = {"leaderboard": board}
     assert what_next(run, scores, {}).startswith("Next: bring the competition’s own data")
