@@ -7,7 +7,7 @@ import importlib.util
 import warnings
 
 import numpy as np
-from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
+from sklearn.metrics import confusion_matrix
 
 from competition.config import Config
 from competition.data.constants import REAL
@@ -48,19 +48,6 @@ def errors_of(dataset: Dataset, rows, probabilities, suspected=()) -> dict:
         "confusions": [(int(i), int(j), int(off[i, j])) for i, j in order[:10] if off[i, j]],
         "errors": gallery(dataset.train, rows, probabilities, kept, suspected),
         "right": gallery(dataset.train, rows, probabilities, np.concatenate(right), suspected),
-    }
-
-
-def per_class(labels, probabilities) -> dict:
-    """Precision, recall, F1 and support of each digit, and the means of the first three."""
-    predicted = probabilities.argmax(1)
-
-    def measure(average):
-        return precision_recall_fscore_support(labels, predicted, labels=range(10), average=average, zero_division=0)
-
-    return {
-        "classes": [tuple(map(float, row)) for row in zip(*measure(None), strict=True)],
-        "class_means": [(name, *map(float, measure(name)[:3])) for name in ("macro", "weighted")],
     }
 
 

@@ -49,11 +49,7 @@ def make_comparison(folders: Folders, first: Run, second: Run, dataset: Dataset)
     page = render(
         "comparison.html.j2",
         runs=pair,
-        reports=[(run.path / "report.html").exists() for run in pair],
-        scores=[run.scores for run in pair],
         parts=[history.part_of(run.scores) for run in pair],
-        manifests=[run.manifest for run in pair],
-        seconds=[sum(run.manifest.get("seconds", {}).values()) for run in pair],
         result=scoring.paired(labels, *probabilities),
         both_wrong=int(np.sum(wrong[0] & wrong[1])),
         changed=int(changed.sum()),

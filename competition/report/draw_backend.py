@@ -1,12 +1,10 @@
 """What the draw page shows of a drawing: a run's prediction, how much its members agree, which digits are near."""
 
-import os
 import struct
 import threading
 import time
 from collections import Counter
 from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 
@@ -19,8 +17,9 @@ from competition.ensemble.occlusion import Occlusion, occlusions
 from competition.errors import CompetitionError
 from competition.report.enlarged import heat_map, in_words
 from competition.report.html import inline
+from competition.report.units import accuracy
 from competition.runs import files
-from competition.runs.folders import Folders
+from competition.runs.folders import Folders, shown
 from competition.runs.run import Run, list_runs
 
 WIDEST = 2048  # pixels; a small PNG file may unpack to a very large picture
@@ -70,7 +69,7 @@ class Backend:
             taken = len(list(self.folder.glob(f"{stem}*.png")))  # in the same second
             path = self.folder / f"{stem}{f'-{taken + 1}' if taken else ''}.png"
             files.write(path, png)
-        return {"file": relative(path), "kept": len(list(self.folder.glob("*.png")))}
+        return {"file": str(shown(path)), "kept": len(list(self.folder.glob("*.png")))}
 
 
 class Predictor:
@@ -171,14 +170,9 @@ def agreement(labels) -> str:
 def described(run: Run) -> str:
     """A run among others to choose from: its name and, where its scores can be read, its out-of-fold accuracy."""
     try:
-        return f"{run.name} · {run.scores['out_of_fold']['accuracy']:.5f}"
+        return f"{run.name} · {accuracy(run.scores['out_of_fold']['accuracy'])}"
     except CompetitionError:
         return run.name
-
-
-def relative(path: Path) -> str:
-    """A path as one would type it here."""
-    return os.path.relpath(path) if path.resolve().is_relative_to(Path.cwd()) else str(path)
 
 
 def _rounded(probs) -> list[float]:

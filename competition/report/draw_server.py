@@ -22,9 +22,9 @@ from socketserver import TCPServer
 from urllib.parse import unquote
 
 from competition.errors import CompetitionError
-from competition.report.draw_backend import NEAREST, Backend, described, relative
+from competition.report.draw_backend import NEAREST, Backend, described
 from competition.report.html import render
-from competition.runs.folders import Folders
+from competition.runs.folders import Folders, shown
 from competition.runs.run import Run, find_run
 
 HOST, PORT = "127.0.0.1", 8028
@@ -94,7 +94,7 @@ class Server(ThreadingHTTPServer):
             print(f"No nearest training digits are shown: {first.missing}", file=sys.stderr)
         self.page = render("draw.html.j2", runs={name: described(run) for name, run in self.backend.runs.items()},
                            examples=first.examples, nearest=NEAREST,
-                           folder=relative(self.backend.folder))  # fmt: skip
+                           folder=shown(self.backend.folder))  # fmt: skip
         self.policy = policy_of(self.page)
         try:
             self.server_activate()

@@ -13,10 +13,7 @@ from competition.runs.run import Run
 
 LARGEST = 300  # rows that are enlarged: 3 kB each, and 169 images to predict
 NEAREST = 6  # training digits that are shown
-AGAINST, FOR = (
-    (196, 130, 59),
-    (12, 89, 232),
-)  # BGR: ink that lowers the predicted digit's probability, and that raises it
+AGAINST, FOR = (196, 130, 59), (12, 89, 232)  # BGR: ink that lowers the predicted digit's probability; that raises it
 
 
 def enlarge(run: Run, dataset: Dataset, members: list[Member], rows, probabilities) -> dict:

@@ -3,11 +3,10 @@
 import json
 from collections import Counter
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from markupsafe import Markup
-from matplotlib.figure import Figure
+from sklearn.metrics import classification_report
 
 from competition.config import PLAIN, TTA
 from competition.data import dataset_shift
@@ -22,7 +21,6 @@ from competition.report.analysis import (
     errors_kept_out,
     errors_of,
     growth_of,
-    per_class,
     per_digit,
     per_member,
     sample_sheets,
@@ -37,15 +35,6 @@ from competition.runs.run import Run, repeat_command
 
 LOOKED_AT = 2000  # test rows among which those least like training are looked for
 FRACTIONS = (0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 1.0)  # of the most confident rows
-
-
-class Plot(NamedTuple):
-    """A figure of the page: the section that shows it, its description for who cannot see it, and its caption."""
-
-    section: str
-    figure: Figure
-    alt: str
-    caption: str
 
 
 def make_report(folders: Folders, run: Run, dataset: Dataset) -> Path:
@@ -86,42 +75,22 @@ def make_report(folders: Folders, run: Run, dataset: Dataset) -> Path:
     counts = Counter(member.name.split("-")[0] for member in members)
     rounds = [repeat for repeat, count in counts.items() if count == config.folds > 1]  # they validate all rows
     measured = growth_of(config, labels, probabilities, members, results, rounds)
-    dashed = " Refit members are dashed." if refit else ""
-    plots = {
-        "accuracy": Plot("curves", figures.curves(histories, kept, "accuracy", refit=refit), "Accuracy per epoch of "
-            "all members, on their training batches and on the slice that early stopping watches.", "Training accuracy is "
-            "measured on augmented images, while the weights still change, so it may lie below that of the slice."
-            + dashed),
-        "loss": Plot("curves", figures.curves(histories, kept, "loss", config.label_smoothing, refit), "Loss per epoch "
-            "of all members, training and early-stopping slice, on a logarithmic scale.", "A loss of the slice that "
-            "rises while the training loss falls is overfitting; both high is underfitting."
-            + (" Drawn is what it is above the entropy of the smoothed labels, which no loss falls below."
-               if config.label_smoothing else "") + dashed),
-        "confusion": Plot("", figures.confusion_matrix(np.array(errors["counts"])), "", ""),  # the page has a table
-        "reliability": Plot("calibration", figures.reliability(scoring.calibration(labels, probabilities)),
-            "Reliability diagram: fraction right against mean probability, with intervals and the number of rows in "
-            "each bin.", "Bins adapt: each holds an equal share of the errors that the probabilities expect, so the "
-            "last one holds nearly all rows."),
-        "classes": Plot("data", figures.class_shares(dataset.train.labels, test.argmax(1)), "Bar chart: share of each "
-            "digit in train.csv and among the predicted test rows.", "Shares that differ by much would point to a "
-            "mistake."),
-        "ink": Plot("data", figures.ink_shares(dataset.train.images, dataset.test.images), "Histogram of the mean ink "
-            "of an image, train.csv and test.csv.", "Both files should hold as much ink: the curves should cover each "
-            "other."),
-        "growth": Plot("ensemble", figures.growth(*measured), "Errors in ten thousand against the number of members "
-            "averaged: measured out of fold, and predicted.", ("One point is measured: single members." if not rounds
-            else f"Measured: each row averaged over the members of 1 to {len(rounds)} repeats." if len(rounds) > 1
-            else "With one repeat only the single point is measured: every row is validated by one member.")
-            + (" Measured are members of the folds alone; predicted are averages that hold refit members in the share "
-               "in which they are submitted." if refit else "")),
-    }  # fmt: skip
+    drawn = {
+        "accuracy": figures.curves(histories, kept, "accuracy", refit=refit),
+        "loss": figures.curves(histories, kept, "loss", config.label_smoothing, refit),
+        "confusion": figures.confusion_matrix(np.array(errors["counts"])),  # as a file; the page has a table
+        "reliability": figures.reliability(scoring.calibration(labels, probabilities)),
+        "classes": figures.class_shares(dataset.train.labels, test.argmax(1)),
+        "ink": figures.ink_shares(dataset.train.images, dataset.test.images),
+        "growth": figures.growth(*measured),
+    }
     looked_at = dataset_shift.sample(dataset.test.images, LOOKED_AT)
     sheets = {
         **sample_sheets(config, dataset),
         "least_like": sheet(Neighbours(dataset).farthest(looked_at, 24), 12),
     }
-    for name, plot in plots.items():
-        files.write(run.path / "figures" / f"{name}.png", figures.to_png(plot.figure))
+    for name, figure in drawn.items():
+        files.write(run.path / "figures" / f"{name}.png", figures.to_png(figure))
     for name, image in sheets.items():
         files.write(run.path / "figures" / f"{name}.png", png(image))
     page = render(
@@ -135,13 +104,12 @@ def make_report(folders: Folders, run: Run, dataset: Dataset) -> Path:
         test_rows=len(dataset.test),
         looked_at=len(looked_at),
         rounds=len(rounds),
-        seconds=sum(run.manifest.get("seconds", {}).values()),
         row=row,
         meaning=meaning(run, row, len(rows), errors["confusions"], confident),
         details=details,
         not_enlarged=not_enlarged,
         verdict=verdict_on(run.submission_csv, dataset.source, len(dataset.test)),
-        plots=[(plot, Markup(figures.to_svg(plot.figure))) for plot in plots.values() if plot.section],
+        svg={name: Markup(figures.to_svg(figure)) for name, figure in drawn.items()},
         sheet={name: inline(image) for name, image in sheets.items()},
         stops=Counter((epoch, result.facts["epochs"]) for result, epoch in zip(results, kept, strict=True)),
         kept_out=errors_kept_out(dataset, rows, probabilities),
@@ -155,7 +123,7 @@ def make_report(folders: Folders, run: Run, dataset: Dataset) -> Path:
         command=repeat_command(run),
         manifest_text=json.dumps(run.manifest, indent=2),
         **errors,
-        **per_class(labels, probabilities),
+        classes=_per_class(labels, probabilities.argmax(1)),
         submission_head=run.submission_csv.read_text("utf-8").splitlines()[:6],
         submission_sha256=files.sha256_of(run.submission_csv),
     )
@@ -172,6 +140,12 @@ def _details(run: Run, dataset: Dataset, members, rows, probabilities, shown: li
     except CompetitionError as error:
         return {"members": [], "rows": {}}, f"More is shown where the members’ networks can be loaded. {error}"
     return details, f"More is shown of the first {LARGEST} digits."
+
+
+def _per_class(labels, predicted) -> dict[str, dict[str, float]]:
+    """Precision, recall, F1 and support of each digit, then their macro and weighted averages."""
+    report = classification_report(labels, predicted, labels=range(10), zero_division=0, output_dict=True)
+    return {name: measures for name, measures in report.items() if name not in ("accuracy", "micro avg")}
 
 
 def _columns(history: list[dict]) -> dict[str, np.ndarray]:

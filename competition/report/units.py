@@ -6,6 +6,16 @@ def accuracy(value: float) -> str:
     return f"{value:.5f}"
 
 
+def loss(value: float) -> str:
+    """A log-loss or a calibration error, with the digits of an accuracy: `0.01523`."""
+    return f"{value:.5f}"
+
+
+def measure(value: float) -> str:
+    """What is measured of an image or a probability, in three digits: `−0.0908`."""
+    return f"{value:.3g}".replace("-", "−")
+
+
 def probability(value: float) -> str:
     """A probability, in percent; one that would be rounded to all or nothing is written as near it: `> 99.9 %`."""
     return "> 99.9 %" if value > 0.999 else "< 0.1 %" if value < 0.001 else share(value)
@@ -42,4 +52,5 @@ def duration(seconds: float) -> str:
     return f"{seconds // 3600} h {seconds % 3600 // 60} min"
 
 
-FILTERS = {function.__name__: function for function in (accuracy, probability, share, change, count, counted, duration)}
+KINDS = (accuracy, loss, measure, probability, share, change, count, counted, duration)
+FILTERS = {function.__name__: function for function in KINDS}

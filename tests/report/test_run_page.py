@@ -86,7 +86,7 @@ def test_its_numbers_are_those_counted_by_hand(made):
         " 4 0.99483 0.99141 0.99312 582 ",
         " 7 1.00000 0.99841 0.99920 629 ",
         " 9 0.99167 0.99498 0.99332 598 ",
-        " macro 0.99850 0.99848 0.99849 weighted 0.99850 0.99850 0.99850 ",
+        " macro avg 0.99850 0.99848 0.99849 6,000 weighted avg 0.99850 0.99850 0.99850 6,000 ",
         # in each bin more are right than the probabilities say: all distances have one sign
         f"Expected calibration error: {0.9985 - sure.mean():.5f}",
         f" 90 % 5,400 {np.sum(~right & (sure >= surest))} ",

@@ -12,6 +12,8 @@ from tests.finished_run import finished_run
     ("function", "values", "text"),
     (
         (units.accuracy, (0.9925,), "0.99250"),
+        (units.loss, (0.015226,), "0.01523"),
+        (units.measure, (-0.09083,), "−0.0908"),
         (units.probability, (0.9,), "90.0 %"),
         (units.probability, (0.9991,), "> 99.9 %"),
         (units.probability, (1.0,), "> 99.9 %"),
