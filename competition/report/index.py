@@ -25,20 +25,24 @@ def make_index(folders: Folders) -> Path | None:
         path.unlink(missing_ok=True)
         return None
     rows = {row["run"]: row for row in history.read(folders)}
-    files.write(path, render("index.html.j2", runs=[line_of(run, rows.get(run.name, {})) for run in runs]))
+    lines = [line_of(run, rows.get(run.name, {}), [other.name for other in runs]) for run in runs]
+    files.write(path, render("index.html.j2", runs=lines))
     return path
 
 
-def line_of(run: Run, row: dict) -> dict:
+def line_of(run: Run, row: dict, others: list[str]) -> dict:
     """What the page shows of a run, or why it cannot be read.
 
     Args:
         row: the run's of history.csv.
+        others: the runs that it may have been compared with.
     """
+    pairs = [(other, f"compare-{pair}.html") for other in others
+             for pair in (f"{run.name}-{other}", f"{other}-{run.name}")]  # fmt: skip
     line = {
         "name": run.name,
         "report": (run.path / "report.html").exists(),
-        "comparisons": comparisons_of(run),
+        "comparisons": [(page, other) for other, page in pairs if (run.path.parent / page).exists()],
         "problem": None,
     }
     try:
@@ -58,14 +62,6 @@ def line_of(run: Run, row: dict) -> dict:
         "seconds": sum(manifest.get("seconds", {}).values()),
         "sparkline": sparkline(histories) if histories else "",
     }
-
-
-def comparisons_of(run: Run) -> list[tuple[str, str]]:
-    """The pages that compare the run, each with the name of the other run."""
-    names = [page.name for page in sorted(run.path.parent.glob("compare-*.html"))]
-    pairs = [(name, name.removeprefix("compare-").removesuffix(".html")) for name in names]
-    firsts = [(name, both.removeprefix(f"{run.name}-")) for name, both in pairs if both.startswith(f"{run.name}-")]
-    return firsts + [(name, both.removesuffix(f"-{run.name}")) for name, both in pairs if both.endswith(f"-{run.name}")]
 
 
 def sparkline(histories: list[dict]) -> Markup:

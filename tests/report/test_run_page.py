@@ -12,6 +12,7 @@ import pytest
 
 from competition import __main__
 from competition.data.dataset import load_dataset_of
+from competition.data.submission import verdict_on
 from competition.ensemble.averaging import average_members
 from competition.ensemble.folds import kept_out, plan_members
 from competition.ensemble.scoring import predict_leaderboard
@@ -101,8 +102,12 @@ def test_its_numbers_are_those_counted_by_hand(made):
         "expect about 0.99870; anything from 0.99754 to 0.99943 would be no surprise",
         "predicts 9 where the label is 4 (5 rows) and 4 where the label is 9 (3 rows), which is 88.9 % of all its",
         "Next: bring the competition’s own data",
+        # one verdict: what `make check` says of the file
+        "Submission not for Kaggle not sent",
+        f"The submission is {verdict_on(run.submission_csv)}.",
     ):
         assert words in text, words
+    assert "make submit" not in text
 
 
 def test_the_kept_epochs_are_counted(made):
