@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from markupsafe import Markup
 
 from competition.config import RECIPES
@@ -66,17 +67,13 @@ def line_of(run: Run, row: dict, others: list[str]) -> dict:
 
 def sparkline(histories: list[dict]) -> Markup:
     """The mean loss of the members' early-stopping slices, epoch by epoch, on a logarithmic scale, as <svg>."""
-    curves = [np.maximum(member["val_loss"], 1e-6) for member in histories]
-    longest = max(map(len, curves))
-    losses = np.full((len(curves), longest), np.nan)
-    for row, curve in zip(losses, curves, strict=True):
-        row[: len(curve)] = curve
-    mean = np.nanmean(losses, axis=0)
+    losses = pd.DataFrame([np.maximum(member["val_loss"], 1e-6) for member in histories])  # shorter ones end in NaN
+    mean = losses.mean().to_numpy()
     heights = np.log(mean) - np.log(mean.min())
-    x = np.linspace(2, 98, longest) if longest > 1 else np.array([50])
+    x = np.linspace(2, 98, len(mean)) if len(mean) > 1 else np.array([50])
     y = 22 - 20 * heights / max(heights.max(), 1e-6)
     points = " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(x, y, strict=True))
-    words = f"Loss of the early-stopping slices, from {mean[0]:.3f} to {mean[-1]:.3f} in {longest} epochs"
+    words = f"Loss of the early-stopping slices, from {mean[0]:.3f} to {mean[-1]:.3f} in {len(mean)} epochs"
     return Markup(
         f'<svg width="100" height="24" viewBox="0 0 100 24" role="img" aria-label="{words}">'
         f'<polyline points="{points}" fill="none" stroke="currentColor" stroke-width="1.5"/></svg>'

@@ -1,10 +1,13 @@
 """One way to write each kind of number, on pages and in the terminal."""
 
+import re
+
 import pytest
 
 from competition.data.submission import Verdict
 from competition.report import units
 from competition.report.meaning import how_good, how_sure, what_it_confuses, what_next, whom_to_believe
+from competition.runs.folders import PACKAGE
 from tests.finished_run import finished_run
 
 
@@ -34,6 +37,15 @@ from tests.finished_run import finished_run
 )
 def test_each_kind_of_number(function, values, text):
     assert function(*values) == text
+
+
+def test_templates_write_numbers_by_these_functions_and_the_script_in_their_words():
+    pages = {path.name: path.read_text("utf-8") for path in (PACKAGE / "report" / "templates").glob("*.j2")}
+    for name, text in pages.items():
+        assert not re.search(r"%\.[45]f|\{:,\}", text), name
+    many, few = units.probability(1), units.probability(0)
+    assert f'p > 0.999 ? "{many}" : p < 0.001 ? "{few}" : (100 * p).toFixed(1) + " %"' in pages["pad.html.j2"]
+    assert sum(text.count("toFixed") for text in pages.values()) == 1
 
 
 def test_the_page_and_the_terminal_write_a_score_alike(tmp_path):
