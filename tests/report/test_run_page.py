@@ -189,7 +189,7 @@ def test_a_run_without_time_for_a_repeat_shows_the_rows_that_were_validated_and_
 
 def test_refit_members_are_shown_and_score_nothing(tmp_path):
     """The folds' two members score; the growth figure ends where the score of all three is predicted."""
-    folders, run, digits = finished_run(tmp_path, refit=1)
+    folders, run, digits = finished_run(tmp_path, misread={(4, 9): 500}, refit=1)
     text = text_of(make_report(folders, run, digits).read_text("utf-8"))
     for words in (
         "3 members: 2 folds, 1 repeat, 1 refit on all rows",
@@ -206,8 +206,8 @@ def test_refit_members_are_shown_and_score_nothing(tmp_path):
     labels, out_of_fold = digits.train.labels, averaged.out_of_fold[averaged.submitted]
     board = predict_leaderboard(labels, out_of_fold, averaged.groups, averaged.row_ratio)
     measured, (sizes, predicted) = growth_of(run.config, labels, out_of_fold, members, results, ["repeat1"])
-    assert measured == ([1], [pytest.approx(0.9985)])
-    assert sizes.tolist() == [1, 2, 3] and predicted[-1] == board["score"] > measured[1][0]
+    assert measured == ([1], [pytest.approx(5500 / 6000)])
+    assert sizes.tolist() == [1, 2, 3] and 1 > predicted[-1] == board["score"] > measured[1][0]
 
 
 def test_a_hopeless_run_still_fits(tmp_path):
