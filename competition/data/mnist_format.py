@@ -6,13 +6,16 @@ import cv2
 import numpy as np
 from scipy import ndimage
 
-from competition.data.paper import by_a_pen, disc, ink_of, otsu, sheet_of
+from competition.data.paper import by_a_pen, disc, ink_of, otsu, sharpness, sheet_of
 
 BOX = 20  # pixels; MNIST's digits fit a box of this size, their centre of mass in the middle of 28×28, (14, 14)
 FAINT = 0.2  # of the ink's tone: what is fainter is paper
 FAINTEST = 6  # of 255: less contrast than any pencil has
 GREY = 0.65  # mean tone of the ink; what is paler, as 1 % of MNIST's digits are, is taken to the power LIFT
 LIFT = 0.6
+NARROW = 1 / 14  # of the picture's longer side; strokes up to this width are looked for without broader shadows, too,
+SHARPER = 1.2  # and taken where their outline is sharper by this factor: a shadow's is soft. In photos without: 1.1
+MUCH_SHARPER = 1.8  # the same where no pen drew what was found first: parts of an object are sharper than all of it
 THIN = 1.6  # pixels in the box; thinner strokes vanish when a picture shrinks, and are widened before
 
 
@@ -59,17 +62,25 @@ def prepare(colour: np.ndarray, apart: bool = True) -> Picture | None:
     Returns:
         None for a picture without ink.
     """
-    ink = ink_of(sheet_of(colour))
+    sheet = sheet_of(colour)
+    ink = ink_of(sheet)
     strokes = strokes_of(ink)
     if strokes is None:
         return None
+    mask = _mask(*strokes[1:])
+    drawn = by_a_pen(ink, mask)
+    narrow = ink_of(sheet, NARROW)
+    if others := strokes_of(narrow):
+        narrow_mask = _mask(*others[1:])
+        if sharpness(sheet, narrow_mask) > (SHARPER if drawn else MUCH_SHARPER) * sharpness(sheet, mask):
+            strokes, drawn = others, by_a_pen(narrow, narrow_mask)
     tone, labels, pieces = strokes
     groups = digits_of(pieces)
     several = len(groups) > 1 or _many(pieces)
     if not apart:
         groups = [pieces]
     digits = np.stack([mnist_form(_only(tone, labels, group)) for group in groups])
-    return Picture(digits, several, by_a_pen(ink, _mask(labels, pieces)))
+    return Picture(digits, several, drawn)
 
 
 def strokes_of(ink: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[Piece]] | None:

@@ -3,6 +3,8 @@
 import cv2
 import numpy as np
 
+BROADEST = 1 / 3  # of the picture's longer side: no stroke is as broad
+
 
 def sheet_of(colour: np.ndarray) -> np.ndarray:
     """The sheet of paper that a frame, or a table of the other tone, surrounds; else the picture as it is.
@@ -33,9 +35,14 @@ def sheet_of(colour: np.ndarray) -> np.ndarray:
     return inside[top : top + height, left : left + width]
 
 
-def ink_of(colour: np.ndarray) -> np.ndarray:
-    """Contrast to the paper along the colour in which the ink differs from it most: float32 (height, width), ±255."""
-    paper, sign = paper_of(colour)
+def ink_of(colour: np.ndarray, broadest: float = BROADEST) -> np.ndarray:
+    """Contrast to the paper along the colour in which the ink differs from it most: float32 (height, width), ±255.
+
+    Args:
+        colour: float32 array (height, width, 3), 0…255.
+        broadest: as `paper_of` takes it.
+    """
+    paper, sign = paper_of(colour, broadest)
     difference = colour - paper
     if sign:
         difference *= 200 / np.maximum(paper, 40)  # in shadow ink and paper are darker in proportion
@@ -49,6 +56,18 @@ def ink_of(colour: np.ndarray) -> np.ndarray:
     ink = difference @ (axis / np.abs(axis).sum())
     ink *= np.sign(sign * axis.sum() if sign else (ink * np.abs(ink)).sum())
     return ink - np.median(ink[ink <= otsu(ink)]) if sign else ink  # of the paper alone: ink may cover half of it
+
+
+def sharpness(colour: np.ndarray, mask: np.ndarray) -> float:
+    """How much the picture's grey changes along the outline of ink, within three pixels: much for a pen's strokes.
+
+    Args:
+        colour: float32 array (height, width, 3), 0…255.
+        mask: uint8 array (height, width), 1 where the ink is.
+    """
+    grey = cv2.GaussianBlur(colour.mean(axis=2), (0, 0), 1)
+    outline = mask - cv2.erode(mask, np.ones((3, 3)), borderValue=0)
+    return float(cv2.morphologyEx(grey, cv2.MORPH_GRADIENT, np.ones((3, 3)))[outline > 0].mean())
 
 
 def by_a_pen(ink: np.ndarray, mask: np.ndarray) -> bool:
@@ -72,12 +91,16 @@ def by_a_pen(ink: np.ndarray, mask: np.ndarray) -> bool:
     return bool(broadest < 3 * np.median(middle) and core.std() < 0.25 * core.mean())
 
 
-def paper_of(colour: np.ndarray) -> tuple[np.ndarray, int]:
+def paper_of(colour: np.ndarray, broadest: float = BROADEST) -> tuple[np.ndarray, int]:
     """What the picture would show without ink, float32 (height, width, 3), and 0 where that is one colour.
 
     One colour, the border's, unless the paper's colour varies or what differs from it is too broad for a stroke: a
     shadow. Then it is a closing by a square that no stroke fills, which keeps the edges of shadows, and ink is darker,
     which is returned as -1; around light ink, 1, it is an opening.
+
+    Args:
+        colour: float32 array (height, width, 3), 0…255.
+        broadest: side of the square as a part of the picture's longer side; a shadow that it does not fit into is ink.
     """
     height, width = colour.shape[:2]
     border = np.median(_border(colour, max(1, min(height, width) // 40)), axis=0)
@@ -89,7 +112,7 @@ def paper_of(colour: np.ndarray) -> tuple[np.ndarray, int]:
     side, margin = max(small.shape), max(small.shape) // 5
     distance = np.abs(small - border).max(axis=2)
     inked = distance > otsu(distance)
-    if inked.any() and not inked.all():
+    if broadest == BROADEST and inked.any() and not inked.all():
         broad = cv2.erode(inked.astype(np.uint8), np.ones((side // 3,) * 2), borderValue=0).any()
         if not broad and np.percentile(distance[~inked], 75) < max(8, 0.08 * distance[inked].mean()):
             return even, 0
@@ -110,7 +133,7 @@ def paper_of(colour: np.ndarray) -> tuple[np.ndarray, int]:
     )
     sign = 1 if light > 2 * dark else -1  # photos are mostly dark on light
     opening, spread = (cv2.MORPH_OPEN, cv2.MORPH_DILATE) if sign > 0 else (cv2.MORPH_CLOSE, cv2.MORPH_ERODE)
-    paper = cv2.morphologyEx(np.clip(padded, 0, 255).astype(np.uint8), opening, np.ones((side // 3,) * 2))
+    paper = cv2.morphologyEx(np.clip(padded, 0, 255).astype(np.uint8), opening, np.ones((int(broadest * side),) * 2))
     # Beside a blurred edge of a shadow the paper is taken to be as dark as in it: too light it would be seen as ink.
     paper = cv2.GaussianBlur(cv2.morphologyEx(paper, spread, disc(5)), (0, 0), 1)[margin:-margin, margin:-margin]
     return cv2.resize(paper, (width, height)).astype(np.float32), sign

@@ -153,6 +153,22 @@ def test_what_lies_around_the_digit_changes_little(tmp_path):
         assert likeness(read(tmp_path, around), wanted) > 0.95
 
 
+@pytest.mark.parametrize("points", [SEVEN, FOUR])
+@pytest.mark.parametrize("table", [60, 150, 245])
+def test_a_soft_shadow_across_sheet_and_table_is_no_ink(tmp_path, points, table):
+    """A broad one, over half of the picture or as of an arm, at any angle, on a darker and on a lighter table."""
+    sheet = cv2.resize(stroked(points), (210, 270), interpolation=cv2.INTER_CUBIC)
+    wanted = read(tmp_path, sheet)
+    picture = np.pad((0.85 * sheet).astype(np.float32), ((50, 80), (95, 95)), constant_values=table)
+    down, right = np.mgrid[-1:1:400j, -1:1:400j]
+    for angle in np.radians([20, 50, 130]):
+        across = right * np.cos(angle) + down * np.sin(angle)
+        for shadow in (across > 0.1, np.abs(across) < 0.25):
+            dark = 0.45 * cv2.GaussianBlur(shadow.astype(np.float32), (0, 0), 8)
+            shaded = Image.fromarray((picture * (1 - dark)).astype(np.uint8))
+            assert likeness(read(tmp_path, shaded), wanted) > 0.9
+
+
 def test_transparent_margins_are_no_ink(tmp_path):
     sheet = Image.fromarray(stroked(SEVEN)).convert("RGBA")
     wanted = read(tmp_path, sheet)
