@@ -18,7 +18,14 @@ from competition.runs.version import package_files
 
 TEMPLATE = PACKAGE / "kaggle" / "templates" / "walkthrough.py"
 BOOTSTRAP = TEMPLATE.with_name("package.py")
-HIDDEN = {"_kg_hide-input": True, "jupyter": {"source_hidden": True}}
+FOLDED = {  # what Kaggle and Jupyter fold away of a cell, for readers to unfold
+    "hidden": {"_kg_hide-input": True, "jupyter": {"source_hidden": True}},
+    "quiet": {"_kg_hide-output": True, "jupyter": {"outputs_hidden": True}},
+}
+KINDS = {  # of the cells, by the templates' markers
+    "# %%": "code", "# %% [markdown]": "markdown", "# %% package": "hidden", "# %% helpers": "hidden",
+    "# %% training": "quiet",
+}  # fmt: skip
 KERNELSPEC = {"name": "python3", "display_name": "Python 3", "language": "python"}
 
 
@@ -84,12 +91,14 @@ def fill(template: Path = TEMPLATE, package: str = "", /, **values) -> list[tupl
         values: by the name of the variable that gets it.
 
     Returns:
-        (kind, source) of each cell, where kind is `markdown`, `code` or `hidden` (code to be folded away).
+        (kind, source) of each cell, where kind is `markdown`, `code`, `hidden` (code to be folded away) or `quiet`
+        (code whose output is).
     """
-    kinds = {"# %%": "code", "# %% [markdown]": "markdown", "# %% package": "hidden"}
-    bootstrap = {marker.removeprefix("# %% "): source for marker, source in _cells(BOOTSTRAP)}
-    cells = [(kinds[marker], source) for marker, source in _cells(template)]
-    cells = [(kind, bootstrap.get(package, "") if kind == "hidden" else source) for kind, source in cells]
+    bootstrap = dict(_cells(BOOTSTRAP))
+    cells = [
+        (KINDS[marker], bootstrap.get(f"# %% {package}", "") if marker == "# %% package" else source)
+        for marker, source in _cells(template)
+    ]
     cells = [cell for cell in cells if cell[1]]
     for name, value in values.items():
         value = f'"""{value}"""' if "\n" in str(value) else json.dumps(value, ensure_ascii=False)
@@ -113,7 +122,7 @@ def as_notebook(cells: list[tuple[str, str]]) -> str:
         if kind == "markdown":
             cell = v4.new_markdown_cell(re.sub(r"^# ?", "", source, flags=re.MULTILINE))
         else:
-            cell = v4.new_code_cell(source, metadata=HIDDEN if kind == "hidden" else {})
+            cell = v4.new_code_cell(source, metadata=FOLDED.get(kind, {}))
         made.append({**cell, "id": f"cell-{number}"})
     notebook = v4.new_notebook(cells=made, metadata={"kernelspec": KERNELSPEC, "language_info": {"name": "python"}})
     validate(notebook)
@@ -122,8 +131,7 @@ def as_notebook(cells: list[tuple[str, str]]) -> str:
 
 def as_script(cells: list[tuple[str, str]]) -> str:
     """The cells as a Python script in Jupytext's percent format."""
-    markers = {"markdown": "# %% [markdown]", "code": "# %%", "hidden": "# %%"}
-    return "\n\n".join(f"{markers[kind]}\n{source}" for kind, source in cells) + "\n"
+    return "\n\n".join(f"# %%{' [markdown]' if kind == 'markdown' else ''}\n{text}" for kind, text in cells) + "\n"
 
 
 def unpack(file: Path, folder: Path) -> list[Path]:

@@ -1,30 +1,22 @@
 """The kernel that only predicts: what is packed and uploaded, and that its labels are the run's own."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 
-from competition import pipeline
 from competition.config import Config
-from competition.data import digits
 from competition.data.submission import write_submission
 from competition.errors import CompetitionError
 from competition.kaggle import inference, kernel_run
 from competition.kaggle.fetch import Refused, take_predictions
 from competition.kaggle.inference import upload, write_description, write_weights
 from competition.kaggle.kernel import dataset_beside, pack_inference
-from competition.network.device import Setup
-from competition.pipeline import blend
 from competition.runs.folders import Folders
 from competition.runs.run import Run, settings_of
-from tests.conftest import write_csv
 from tests.kaggle import world as kaggle_world
-from tests.kaggle.test_kernel import GUARD, NO_NETWORK, values_in
+from tests.kaggle.test_kernel import values_in
 from tests.kaggle.world import World
 
 oldest, world = kaggle_world.oldest, kaggle_world.each_world
@@ -168,58 +160,3 @@ def test_other_labels_are_refused_but_for_near_ties(tmp_path):
     (tmp_path / "submission.csv").write_text("<html>")
     with pytest.raises(Refused):
         take_predictions(folders, tmp_path, RUN)
-
-
-@pytest.fixture
-def trained(tmp_path, few, sample, monkeypatch):
-    """A run and a blend on digits that are taken for the competition's, and their folders."""
-    inputs = tmp_path / "kaggle" / "input" / "competitions" / "digit-recognizer"
-    inputs.mkdir(parents=True)
-    write_csv(inputs / "train.csv", few.images, few.labels)
-    write_csv(inputs / "test.csv", sample.images[600:900])
-    for name in ("train", "test"):
-        read = digits.read_digits(inputs / f"{name}.csv", name == "train")
-        monkeypatch.setitem(digits.KNOWN_CONTENT, read.sha256, "kaggle")
-    monkeypatch.setattr(pipeline, "illustrate", lambda *_: None)
-    folders = Folders(inputs, tmp_path / "runs")
-    settings = {"epochs": 2, "folds": 2, "tta": 0.5}
-    setup = Setup("float32", False, 1)
-    runs = [pipeline.train(folders, setup, "mlp", {**settings, "seed": s}, "auto", jobs=1) for s in (1, 2)]
-    return folders, runs[0], blend(folders, [run.name for run in runs])
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("which", ["run", "blend"])
-def test_it_predicts_the_runs_own_labels_in_a_read_only_layout(trained, tmp_path, which):
-    """No package on the path, no network, read-only inputs, an empty working folder."""
-    folders, single, blended = trained
-    run = single if which == "run" else blended
-    folder, root = tmp_path / "kernel", tmp_path / "kaggle"
-    weights = dataset_beside(pack_inference(folders, folder, "ann", run, "script"))
-    attached = root / "input" / "datasets" / "ann" / "digit-recognizer-weights"
-    attached.parent.mkdir(parents=True)
-    weights.rename(attached)
-    (attached / "dataset-metadata.json").unlink()  # which the command line does not upload
-    (root / "working").mkdir()
-    for path in [*(root / "input").rglob("*"), root / "input"]:
-        path.chmod(0o555 if path.is_dir() else 0o444)
-    before = {path: path.stat().st_mtime_ns for path in (root / "input").rglob("*")}
-    environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "KAGGLE_KERNEL_RUN_TYPE": "Batch"}
-    (tmp_path / "guard").mkdir()
-    (tmp_path / "guard" / "sitecustomize.py").write_text(GUARD)
-    done = subprocess.run(
-        [sys.executable, "-c", NO_NETWORK, tmp_path / "guard", sys.executable, folder / "kernel.py"],
-        env={**environment, "COMPETITION_KAGGLE_ROOT": str(root)},
-        cwd=root / "working",
-        capture_output=True,
-        text=True,
-    )
-    for path in [root / "input", *(root / "input").rglob("*")]:
-        path.chmod(0o755)
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert done.stdout == f"{root / 'working' / 'submission.csv'}: the run's own labels.\n"
-    assert (root / "working" / "submission.csv").read_bytes() == run.submission_csv.read_bytes()
-    assert [path.name for path in (root / "working").iterdir()] == ["submission.csv"]
-    assert before == {path: path.stat().st_mtime_ns for path in before}
-    labels = np.loadtxt(run.submission_csv, int, delimiter=",", skiprows=1)[:, 1]
-    assert len(set(labels.tolist())) > 3  # no constant

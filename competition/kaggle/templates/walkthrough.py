@@ -25,7 +25,7 @@ FOLDERS = {}  # where data and runs lie; on Kaggle they are found
 MINUTES = None  # for the training: the members that fit make the submission; None: what Kaggle's limit leaves
 RUN = None  # None trains a new one; a finished run's name shows that one
 
-# %%
+# %% helpers
 import inspect
 from collections import Counter
 
@@ -78,13 +78,33 @@ def show_digits(name, images, titles, alt, columns=10):
 
 
 # %% [markdown]
+# ## The result
+# An ensemble is trained here, and its score is measured on the labelled digits, each by networks that never learned
+# from it. From that the leaderboard's score is predicted, with an interval. The ten sections below tell how.
+
+# %% training
+folders = Folders.find(**FOLDERS)
+dataset = load_dataset(folders, SOURCE)
+config = choose_config(RECIPE, dataset.source, SETTINGS)
+setup = Processes().allocate(choose_setup(), config.members)  # the cores are divided among the members
+prepare(setup, config.seed)
+run = find_run(folders, RUN) if RUN else pipeline.train(folders, setup, RECIPE, SETTINGS, SOURCE, minutes=MINUTES)
+config, scores = run.config, run.scores
+
+# %%
+oof, board = scores["out_of_fold"], scores["leaderboard"]
+print(f"Out-of-fold accuracy   {oof['accuracy']:.5f}  (95 % interval {oof['low']:.5f} – {oof['high']:.5f})")
+if board:
+    print(f"Predicted leaderboard  {board['score']:.5f}  (95 % interval {board['low']:.5f} – {board['high']:.5f})")
+else:  # the prediction assumes that both files are drawn alike
+    print(*(f"{name:<22} {text}" for name, text in prediction_shift.in_words(scores["shift"])), sep="\n")
+
+# %% [markdown]
 # ## 1. What is in the files?
 # Each row is 28 × 28 grey values, 0 (paper) to 255 (ink); those of `train.csv` have a label. Every value is checked
 # while it is read.
 
 # %%
-folders = Folders.find(**FOLDERS)
-dataset = load_dataset(folders, SOURCE)
 images, labels = dataset.train.images, dataset.train.labels
 counts = np.bincount(labels, minlength=10)
 sheet = np.zeros((6, 10, 28, 28, 1), np.uint8)  # of each digit the mean and five examples, one below the other
@@ -128,7 +148,6 @@ print(f"The nearest neighbour of {len(different) / len(pairs):.1%} of them is an
 # code that makes them.
 
 # %%
-config = choose_config(RECIPE, dataset.source, SETTINGS)
 augmenter = Augmenter(config, config.seed)
 augmented = [augmenter(images[:1], np.array([0]), epoch)[0] for epoch in range(19)]
 titles = [f"{labels[0]} as it is", *[""] * 19]
@@ -142,10 +161,8 @@ print(inspect.getsource(Augmenter.__call__))
 
 # %%
 member = folds.plan_members(config, labels)[0]
-setup = Processes().allocate(choose_setup(), config.members)  # the cores are divided among the members
 source = inspect.getsource(ARCHITECTURES[member.config.architecture])
 print(source, inspect.getsource(after_the_stem) if "after_the_stem" in source else "", sep="\n")
-prepare(setup, config.seed)
 parameters = build_model(member.config).count_params()
 print(f"{config.members} networks of {parameters:,} parameters.")
 print(f"The first fits {len(member.train_rows):,} pictures and is validated on {len(member.val_rows):,}.")
@@ -157,8 +174,6 @@ print(f"The first fits {len(member.train_rows):,} pictures and is validated on {
 
 # %%
 print(inspect.getsource(training.fit_member))
-run = find_run(folders, RUN) if RUN else pipeline.train(folders, setup, RECIPE, SETTINGS, SOURCE, minutes=MINUTES)
-config, scores = run.config, run.scores
 
 # %%
 names = folds.members_of(run)
@@ -182,14 +197,8 @@ out_of_fold, test = (probabilities[name][config.submitted] for name in ("out_of_
 rows = scoring.rows_predicted(out_of_fold)  # all of them, unless the recipe validates on a random part, or time ran out
 out_of_fold, labels, images = out_of_fold[rows], labels[rows], images[rows]
 predicted = out_of_fold.argmax(axis=1)
-oof, board = scores["out_of_fold"], scores["leaderboard"]
 counts = confusion_matrix(labels, predicted, labels=range(10))
 show("confusion", figures.confusion_matrix(counts), "Confusion matrix: label by row, prediction by column.")
-print(f"Out-of-fold accuracy   {oof['accuracy']:.5f}  (95 % interval {oof['low']:.5f} – {oof['high']:.5f})")
-if board:
-    print(f"Predicted leaderboard  {board['score']:.5f}  ({board['low']:.5f} – {board['high']:.5f})\n")
-else:  # the prediction assumes that both files are drawn alike
-    print(*(f"{name:<22} {text}" for name, text in prediction_shift.in_words(scores["shift"])), "", sep="\n")
 print(classification_report(labels, predicted, labels=range(10), digits=4, zero_division=0))
 
 # %% [markdown]
