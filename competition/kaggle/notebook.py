@@ -22,10 +22,6 @@ FOLDED = {  # what Kaggle and Jupyter fold away of a cell, for readers to unfold
     "hidden": {"_kg_hide-input": True, "jupyter": {"source_hidden": True}},
     "quiet": {"_kg_hide-output": True, "jupyter": {"outputs_hidden": True}},
 }
-KINDS = {  # of the cells, by the templates' markers
-    "# %%": "code", "# %% [markdown]": "markdown", "# %% package": "hidden", "# %% helpers": "hidden",
-    "# %% training": "quiet",
-}  # fmt: skip
 KERNELSPEC = {"name": "python3", "display_name": "Python 3", "language": "python"}
 
 
@@ -95,10 +91,8 @@ def fill(template: Path = TEMPLATE, package: str = "", /, **values) -> list[tupl
         (code whose output is).
     """
     bootstrap = dict(_cells(BOOTSTRAP))
-    cells = [
-        (KINDS[marker], bootstrap.get(f"# %% {package}", "") if marker == "# %% package" else source)
-        for marker, source in _cells(template)
-    ]
+    cells = [("hidden", bootstrap.get(package, "")) if kind == "package" else (kind, source)
+             for kind, source in _cells(template)]  # fmt: skip
     cells = [cell for cell in cells if cell[1]]
     for name, value in values.items():
         value = f'"""{value}"""' if "\n" in str(value) else json.dumps(value, ensure_ascii=False)
@@ -108,9 +102,9 @@ def fill(template: Path = TEMPLATE, package: str = "", /, **values) -> list[tupl
 
 
 def _cells(template: Path) -> list[tuple[str, str]]:
-    """Marker and source of each of a template's cells."""
-    parts = re.split(r"^(# %%.*)\n", template.read_text("utf-8"), flags=re.MULTILINE)[1:]
-    return [(marker, source.strip()) for marker, source in zip(parts[::2], parts[1::2], strict=True)]
+    """Kind, by its marker such as `# %% hidden`, and source of each of a template's cells."""
+    parts = re.split(r"^# %%(.*)\n", template.read_text("utf-8"), flags=re.MULTILINE)[1:]
+    return [(mark.strip(" []") or "code", text.strip()) for mark, text in zip(parts[::2], parts[1::2], strict=True)]
 
 
 def as_notebook(cells: list[tuple[str, str]]) -> str:

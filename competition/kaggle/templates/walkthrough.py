@@ -25,14 +25,14 @@ FOLDERS = {}  # where data and runs lie; on Kaggle they are found
 MINUTES = None  # for the training: the members that fit make the submission; None: what Kaggle's limit leaves
 RUN = None  # None trains a new one; a finished run's name shows that one
 
-# %% helpers
+# %% hidden
 import inspect
 from collections import Counter
 
 import numpy as np
 import pandas as pd
 from IPython import get_ipython
-from IPython.display import Image, display
+from IPython.display import Code, Image, display
 from matplotlib.figure import Figure
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
@@ -64,6 +64,12 @@ def show(name, figure, alt):
         display(Image(drawn[name], width=int(100 * figure.get_figwidth()), alt=alt))
 
 
+def show_source(*parts):
+    """Show the package's own source."""
+    text = "\n".join(inspect.getsource(part) for part in parts)
+    display(Code(text, language="python")) if get_ipython() else print(text)
+
+
 def show_digits(name, images, titles, alt, columns=10):
     """A sheet of digits with a line above each."""
     rows = max(1, -(-len(images) // columns))
@@ -82,7 +88,7 @@ def show_digits(name, images, titles, alt, columns=10):
 # An ensemble is trained here, and its score is measured on the labelled digits, each by networks that never learned
 # from it. From that the leaderboard's score is predicted, with an interval. The ten sections below tell how.
 
-# %% training
+# %% quiet
 folders = Folders.find(**FOLDERS)
 dataset = load_dataset(folders, SOURCE)
 config = choose_config(RECIPE, dataset.source, SETTINGS)
@@ -91,12 +97,14 @@ prepare(setup, config.seed)
 run = find_run(folders, RUN) if RUN else pipeline.train(folders, setup, RECIPE, SETTINGS, SOURCE, minutes=MINUTES)
 config, scores = run.config, run.scores
 
-# %%
+# %% hidden
 oof, board = scores["out_of_fold"], scores["leaderboard"]
-print(f"Out-of-fold accuracy   {oof['accuracy']:.5f}  (95 % interval {oof['low']:.5f} – {oof['high']:.5f})")
+result = {"Out-of-fold accuracy": [oof["accuracy"], oof["low"], oof["high"]]}
 if board:
-    print(f"Predicted leaderboard  {board['score']:.5f}  (95 % interval {board['low']:.5f} – {board['high']:.5f})")
-else:  # the prediction assumes that both files are drawn alike
+    result["Predicted leaderboard"] = [board["score"], board["low"], board["high"]]
+table = pd.DataFrame(result, index=["score", "95 % from", "to"]).T
+display(table.map("{:.5f}".format))
+if not board:  # the prediction assumes that both files are drawn alike
     print(*(f"{name:<22} {text}" for name, text in prediction_shift.in_words(scores["shift"])), sep="\n")
 
 # %% [markdown]
@@ -152,7 +160,7 @@ augmenter = Augmenter(config, config.seed)
 augmented = [augmenter(images[:1], np.array([0]), epoch)[0] for epoch in range(19)]
 titles = [f"{labels[0]} as it is", *[""] * 19]
 show_digits("augmentation", [images[0], *augmented], titles, "One digit, and nineteen augmentations of it.")
-print(inspect.getsource(Augmenter.__call__))
+show_source(Augmenter.__call__)
 
 # %% [markdown]
 # ## 4. Which network, and who checks it?
@@ -161,8 +169,8 @@ print(inspect.getsource(Augmenter.__call__))
 
 # %%
 member = folds.plan_members(config, labels)[0]
-source = inspect.getsource(ARCHITECTURES[member.config.architecture])
-print(source, inspect.getsource(after_the_stem) if "after_the_stem" in source else "", sep="\n")
+architecture = ARCHITECTURES[member.config.architecture]
+show_source(architecture, *([after_the_stem] if "after_the_stem" in inspect.getsource(architecture) else []))
 parameters = build_model(member.config).count_params()
 print(f"{config.members} networks of {parameters:,} parameters.")
 print(f"The first fits {len(member.train_rows):,} pictures and is validated on {len(member.val_rows):,}.")
@@ -173,7 +181,7 @@ print(f"The first fits {len(member.train_rows):,} pictures and is validated on {
 # the fold that validates chooses nothing. This is what trains one network:
 
 # %%
-print(inspect.getsource(training.fit_member))
+show_source(training.fit_member)
 
 # %%
 names = folds.members_of(run)
@@ -199,7 +207,8 @@ out_of_fold, labels, images = out_of_fold[rows], labels[rows], images[rows]
 predicted = out_of_fold.argmax(axis=1)
 counts = confusion_matrix(labels, predicted, labels=range(10))
 show("confusion", figures.confusion_matrix(counts), "Confusion matrix: label by row, prediction by column.")
-print(classification_report(labels, predicted, labels=range(10), digits=4, zero_division=0))
+report = classification_report(labels, predicted, labels=range(10), zero_division=0, output_dict=True)
+display(pd.DataFrame(report).drop(columns="accuracy", errors="ignore").T.round(4))
 
 # %% [markdown]
 # ## 7. What does it get wrong?
