@@ -15,7 +15,7 @@ from competition.runs.folders import ROOT, Folders
 from competition.runs.run import find_run, list_runs
 from tests.conftest import needed
 
-SMALL = ("--folds", "2", "--repeats", "2", "--epochs", "6", "--batch-size", "16")
+SMALL = ("--folds", "2", "--refit", "0", "--repeats", "2", "--epochs", "6", "--batch-size", "16")
 NAMES = ("repeat1-fold1", "repeat1-fold2", "repeat2-fold1", "repeat2-fold2")
 
 
@@ -142,7 +142,8 @@ def probabilities(folder):
 
 @pytest.mark.slow
 def test_several_threads_add_in_one_order(folders, command):
-    flags = ("train", "--folds", "2", "--epochs", "3", "--threads", "2", "--jobs", "1", "--input", folders / "input")
+    flags = ("train", "--folds", "2", "--refit", "0", "--epochs", "3", "--threads", "2", "--jobs", "1")
+    flags = (*flags, "--input", folders / "input")
     for _ in range(2):
         done = command(*flags, "--deterministic", "--submissions", folders / "runs")
         assert "1 at once on 2 threads each" in done.stdout, done.stderr
@@ -174,7 +175,7 @@ def test_a_member_that_fits_all_rows_is_submitted_said_predicted_by_and_taken_aw
 @pytest.mark.slow
 def test_a_process_that_trains_twice_gives_the_same_twice(folders, capsys):
     """Nothing of the first run is left in what Keras, TensorFlow or the random generators hold."""
-    settings = {"folds": 2, "epochs": 2}
+    settings = {"folds": 2, "refit": 0, "epochs": 2}
     where = Folders(folders / "input", folders / "runs")
     first, second = (pipeline.train(where, choose_setup(), settings=settings, jobs=1) for _ in range(2))
     assert first.path != second.path and first.complete and second.complete
@@ -186,7 +187,7 @@ def test_a_process_that_trains_twice_gives_the_same_twice(folders, capsys):
 def test_jax_runs_the_same_code(folders, command):
     needed("jax")
     done = command(
-        *("train", "--folds", "2", "--epochs", "2", "--jobs", "1", "--precision", "float32"),
+        *("train", "--folds", "2", "--refit", "0", "--epochs", "2", "--jobs", "1", "--precision", "float32"),
         *("--input", folders / "input", "--submissions", folders / "runs"),
         KERAS_BACKEND="jax",
     )

@@ -1,6 +1,8 @@
 """What the READMEs say is so: commands, links, scores, names and messages."""
 
 import ast
+import gzip
+import hashlib
 import os
 import re
 import shlex
@@ -172,11 +174,23 @@ def test_a_broken_link_is_seen(link):
     assert leads_nowhere(README, link)
 
 
-def test_the_table_of_recipes_is_that_of_the_record():
-    """Of each recipe its newest reference run; experiments on one of its settings stand in the record as well."""
+def reference_runs():
+    """The record's rows of reference runs, and of each recipe its newest one; experiments stand there as well."""
     record = read_table(ROOT / "submissions" / "record.csv")
     reference = [row for row in record if row["remark"].startswith("reference run of the recipe")]
-    newest = {row["recipe"]: row for row in reference if row["recipe"] in RECIPES}
+    return reference, {row["recipe"]: row for row in reference if row["recipe"] in RECIPES}
+
+
+def test_the_reference_submissions_are_those_of_the_record():
+    _, newest = reference_runs()
+    found = {path.name.partition(".")[0]: path for path in (ROOT / "submissions" / "reference").glob("*.csv.gz")}
+    assert len(found) > 1 and set(found) <= set(newest)  # the file of best's run was not kept
+    for recipe, path in found.items():
+        assert hashlib.sha256(gzip.decompress(path.read_bytes())).hexdigest() == newest[recipe]["sha256"], recipe
+
+
+def test_the_table_of_recipes_is_that_of_the_record():
+    reference, newest = reference_runs()
     lines = re.findall(r"^\| `([\w-]+)` \|.*\|$", (text := README.read_text("utf-8")), re.MULTILINE)
     assert lines == list(newest)
     for recipe, row in newest.items():

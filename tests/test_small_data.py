@@ -42,7 +42,7 @@ def draw(seed, sample):
     rows = generator.permutation(np.flatnonzero(np.isin(sample.labels, classes)))[: generator.integers(1, 61)]
     tests = generator.integers(6000, size=generator.integers(1, 61))
     folds = int(generator.choice([1, 2, 3, 6]))
-    settings = {"folds": folds, "repeats": int(generator.integers(1, 3)), "seed": seed, **QUICK}
+    settings = {"folds": folds, "refit": 0, "repeats": int(generator.integers(1, 3)), "seed": seed, **QUICK}
     settings["tta"] = float(generator.choice([0, 0, 0, 0.5]))  # views take most of a member's time here
     return sample.images[rows], sample.labels[rows], sample.images[tests], settings
 

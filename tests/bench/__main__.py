@@ -168,10 +168,10 @@ def life():
     from competition.network.augmentation import Augmenter
 
     config = RECIPES["fast"]
-    flags = ("--recipe", "fast", "--source", "auto", "--folds", 1, "--holdout", 1 / config.folds, "--jobs", 1)
+    flags = ("--recipe", "fast", "--source", "auto", "--folds", 1, "--holdout", 1 / config.folds, "--refit", 0)
     facts = {}
     for epochs in (1, 3):
-        ((member,), *_) = trained(*flags, "--threads", 1, "--epochs", epochs)
+        ((member,), *_) = trained(*flags, "--jobs", 1, "--threads", 1, "--epochs", epochs)
         facts[epochs] = member.facts
     epoch = (facts[3]["training_seconds"] - facts[1]["training_seconds"]) / 2
     images, size = read_digits(obtain(Folders.find())[0], True).images, config.batch_size

@@ -34,7 +34,7 @@ from competition.runs.run import Run
 from tests.conftest import needed
 from tests.data.drawn import FOUR, ONE, SEVEN, stroked, typed
 
-TINY = {"folds": 2, "epochs": 1, "batch_size": 16, "width": 0.25, "early_stopping_fraction": 0.1}
+TINY = {"folds": 2, "refit": 0, "epochs": 1, "batch_size": 16, "width": 0.25, "early_stopping_fraction": 0.1}
 MIXED = {**TINY, "folds": 1, "repeats": 2, "architecture": "pooled,normalized"}
 
 

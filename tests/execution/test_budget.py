@@ -33,6 +33,7 @@ from tests.kaggle.test_provenance import known
 SETUP = Setup("float32", False, 1)
 TINY = {
     "folds": 2,
+    "refit": 0,
     "repeats": 2,
     "epochs": 1,
     "batch_size": 16,

@@ -22,7 +22,7 @@ from tests.conftest import needed, write_csv
 from tests.execution.clusters import PATIENCE, Echo, LocalCluster, Meter, free_port, until
 
 pytestmark = pytest.mark.slow
-SETTINGS = ("--folds", "4", "--epochs", "2", "--batch-size", "32", "--precision", "float32")
+SETTINGS = ("--folds", "4", "--refit", "0", "--epochs", "2", "--batch-size", "32", "--precision", "float32")
 
 
 @pytest.fixture(autouse=True)

@@ -342,7 +342,7 @@ def test_on_kaggle_the_input_is_found_in_either_layout(tmp_path, monkeypatch, la
 @pytest.mark.slow
 def test_make_notebook_shows_the_newest_run(folders, command):
     where = ("--input", folders / "input", "--submissions", folders / "runs")
-    small = ("--folds", "2", "--epochs", "1", "--batch-size", "32")
+    small = ("--folds", "2", "--refit", "0", "--epochs", "1", "--batch-size", "32")
     assert command("train", *small, *where).returncode == 0
     done = command("notebook", *where)
     assert done.returncode == 0, done.stderr
