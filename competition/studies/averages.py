@@ -23,7 +23,6 @@ from competition.ensemble.folds import (
     repeated_folds,
     row_ratio,
 )
-from competition.network.calibration import log_losses
 from competition.network.device import choose_setup
 from competition.network.member import Member, seed_of
 from competition.report.figures import BLUE, ORANGE, styled, titled_axes, to_png
@@ -32,7 +31,7 @@ from competition.runs.folders import Folders
 from competition.runs.version import git_commit
 from competition.studies.members import open_study, train_all
 from competition.studies.settings import THIRDS, table_path, words_of
-from competition.studies.statistics import MEASURES, VARIANTS, averages, calibrated, sizes
+from competition.studies.statistics import MEASURES, VARIANTS, averages, halves_of, row_losses, sizes
 
 KINDS = ("folds", "refit", "both")
 COLUMNS = (
@@ -109,7 +108,7 @@ def compare(config: Config, labels, draws, probs: dict[str, np.ndarray]) -> list
     """
     test = np.concatenate([rows for rows, _ in draws])
     truth = labels[test]
-    halves = [part for _, part in repeated_folds(truth, 2, 1, seed=0)]
+    halves = halves_of(truth)
     own: dict[str, list[np.ndarray]] = {
         kind: [] for kind in ("folds", "refit")
     }  # of each draw float array (members, 2, test rows, 10)
@@ -129,7 +128,7 @@ def compare(config: Config, labels, draws, probs: dict[str, np.ndarray]) -> list
                     p = (folds * stacked["folds"][:, variant].mean(axis=0) + (size - folds) * added) / size
                 else:
                     p = averages(stacked[kind][:, variant], size)
-                found[kind, size, name] = row_losses(truth, p, halves)
+                found[kind, size, name] = [values.mean(axis=0) for values in row_losses(truth, p, halves).values()]
     base = found["folds", folds, VARIANTS[config.submitted]]
     lines = []
     for (kind, size, name), losses in found.items():
@@ -143,17 +142,6 @@ def compare(config: Config, labels, draws, probs: dict[str, np.ndarray]) -> list
             line |= {"predicted": predicted} if measure == "errors" and predicted is not None else {}
             lines.append({key: round(float(v), 7) if isinstance(v, float) else v for key, v in line.items()})
     return lines
-
-
-def row_losses(labels, p, halves) -> np.ndarray:
-    """Errors, log-loss and Brier score of each row, means over k averages (k, n, 10): float array (3, n).
-
-    Log-loss and Brier score after a temperature, fitted on the other half of the rows.
-    """
-    errors = (p.argmax(axis=2) != labels).mean(axis=0)
-    p = calibrated(labels, p, halves)
-    squares = ((p - np.eye(10)[labels]) ** 2).sum(axis=2)
-    return np.stack([errors, log_losses(labels, p).mean(axis=0), squares.mean(axis=0)])
 
 
 def predict(config: Config, labels, draws, probs, kind: str, size: int) -> float:

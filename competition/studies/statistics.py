@@ -72,16 +72,26 @@ def measured(labels, probs) -> dict[tuple[str, int, str], np.ndarray]:
     Returns:
         For each (variant, members averaged, measure) a float array (k, n) of all k cyclic choices of members.
     """
-    halves = [rows for _, rows in repeated_folds(labels, 2, 1, seed=0)]
+    halves = halves_of(labels)
     result = {}
     for size in sizes(len(probs)):
         for number, variant in enumerate(VARIANTS):
-            p = averages(probs[:, number], size)
-            result[variant, size, "errors"] = (p.argmax(axis=2) != labels).astype(float)
-            p = calibrated(labels, p, halves)
-            result[variant, size, "log_loss"] = log_losses(labels, p)
-            result[variant, size, "brier"] = ((p - np.eye(10)[labels]) ** 2).sum(axis=2)
+            losses = row_losses(labels, averages(probs[:, number], size), halves)
+            result |= {(variant, size, measure): values for measure, values in losses.items()}
     return result
+
+
+def halves_of(labels) -> list[np.ndarray]:
+    """Row numbers of two stratified halves: a temperature is fitted on one and used on the other."""
+    return [rows for _, rows in repeated_folds(labels, 2, 1, seed=0)]
+
+
+def row_losses(labels, probs, halves) -> dict[str, np.ndarray]:
+    """MEASURES of each row, by each of k averages (k, n, 10): float arrays (k, n), the last two after calibration."""
+    errors = (probs.argmax(axis=2) != labels).astype(float)
+    probs = calibrated(labels, probs, halves)
+    brier = ((probs - np.eye(10)[labels]) ** 2).sum(axis=2)
+    return {"errors": errors, "log_loss": log_losses(labels, probs), "brier": brier}
 
 
 def compared(base: dict, changed: dict) -> dict[tuple[str, int, str], Difference]:
