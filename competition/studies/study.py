@@ -17,17 +17,17 @@ from pathlib import Path
 
 import numpy as np
 
-from competition.config import Config, choose_config
-from competition.data.dataset import Dataset, load_dataset
+from competition.config import Config
+from competition.data.dataset import Dataset
 from competition.ensemble.folds import kept_out
 from competition.errors import CompetitionError
-from competition.execution.engines import Engine, choose_engine
-from competition.kaggle.download import fetch_missing
+from competition.execution.engines import Engine
 from competition.network.device import Setup, choose_setup
+from competition.report.units import counted
 from competition.runs import files
 from competition.runs.folders import Folders
 from competition.runs.version import git_commit
-from competition.studies.members import train_plans
+from competition.studies.members import open_study, train_plans
 from competition.studies.page import make_study_page
 from competition.studies.settings import (
     BASE,
@@ -83,14 +83,12 @@ def run_study(
     Raises:
         CompetitionError: the data or the settings cannot be used, another study trains, or the base does not learn.
     """
-    engine = choose_engine(jobs, scheduler)
-    fetch_missing(folders, source)
-    dataset = load_dataset(folders, source)
-    settings = read_settings(choose_config(None, dataset.source, {}), base, changes, seeds)
+    engine, dataset, start, _ = open_study(folders, "", seeds, source, jobs, scheduler)
+    settings = read_settings(start, base, changes, seeds)
     table = table_path(folders, name, base or settings[BASE].recipe, changes, full)
     members = (len(settings) + 1) * seeds * settings[BASE].repeats * (settings[BASE].folds if full else THIRDS)
     setup = engine.allocate(choose_setup(threads=1), members)  # threads change results: what is kept stays comparable
-    count = f"{len(settings) - 1} change{'s' * (len(settings) > 2)}"
+    count = counted(len(settings) - 1, "change")
     print(f"{count} of {words_of(settings[BASE])}, {setup.describe()},\n{engine.describe()}.")
     lines = conduct(folders, setup, engine, dataset, settings, seeds, full)
     files.write_table(table, COLUMNS, lines)

@@ -297,7 +297,7 @@ def test_a_change_that_does_not_learn_costs_its_own_line_alone(study, capsys):
 
 def test_planted_changes_are_told_apart_from_the_command_line_to_the_page(tmp_path, monkeypatch, capsys):
     """On the sample's rows: one better, one worse, one that does nothing; and the table holds what was printed."""
-    monkeypatch.setattr("competition.studies.study.choose_engine", lambda *a: Engine())
+    monkeypatch.setattr("competition.studies.members.choose_engine", lambda *a: Engine())
     changes = "label_smoothing=0.05; label_smoothing=0.2,epochs=14; label_smoothing=0.3"
     arguments = ["study", "--changes", changes, "--name", "planted", "--source", "sample"]
     assert __main__.main([*arguments, "--submissions", str(tmp_path)]) == 0
