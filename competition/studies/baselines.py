@@ -18,6 +18,7 @@ from competition.execution.engines import choose_engine
 from competition.network.device import Setup, choose_setup
 from competition.network.models import build_model
 from competition.pipeline import train
+from competition.report.units import duration
 from competition.runs import files, history
 from competition.runs.folders import Folders
 from competition.runs.resuming import fits
@@ -181,7 +182,7 @@ def _reference(place: Folders, setup: Setup, dataset: Dataset, jobs: int | None)
     epoch = sum(times[-1] - times[0] for times in ends.values()) / (PART_EPOCHS - 1) / len(ends)
     turns = math.ceil(REFERENCE.members / at_once)  # of as many members as train at once
     whole = epoch * len(dataset.train) / rows * REFERENCE.epochs * turns
-    return _line(REFERENCE.recipe, f"about {_span(whole)}, from {part_of_it}", claim)
+    return _line(REFERENCE.recipe, f"about {duration(whole)}, from {part_of_it}", claim)
 
 
 def _ours(folders: Folders) -> list[list[str]]:
@@ -189,7 +190,7 @@ def _ours(folders: Folders) -> list[list[str]]:
     rows = files.read_table(folders.record) if folders.record.exists() else []
     rows = [row for row in rows if row["remark"].startswith("reference run of the recipe fast")][-1:]
     return [
-        _line("fast", _span(float(row["seconds"])), claimed="never trained on it", folds=row["oof_accuracy"],
+        _line("fast", duration(float(row["seconds"])), claimed="never trained on it", folds=row["oof_accuracy"],
               predicted=row["predicted"])
         for row in rows
     ]  # fmt: skip
@@ -211,7 +212,8 @@ def _judged(run: Run) -> tuple[float, float]:
 def _cell(runs: list[Run]) -> str:
     """The mean accuracy of some runs, and their mean log-loss."""
     accuracy, loss = np.mean([_judged(run) for run in runs], axis=0)
-    return f"{accuracy:.5f} ({loss:.3f})" + f", mean of {len(runs)}" * (len(runs) > 1)
+    cell = f"{accuracy:.5f} ({loss:.3f})"
+    return f"{cell}, mean of {len(runs)}" if len(runs) > 1 else cell
 
 
 def _predicted(run: Run) -> str:
@@ -220,12 +222,4 @@ def _predicted(run: Run) -> str:
 
 
 def _spent(run: Run) -> str:
-    return _span(sum(run.manifest["seconds"].values()))
-
-
-def _span(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest:02} s"
-    hours, minutes = divmod(round(seconds / 60), 60)
-    return f"{hours} h {minutes:02} min"
+    return duration(sum(run.manifest["seconds"].values()))

@@ -32,6 +32,7 @@ from tests.finished_run import finished_run
         (units.counted, (0, "patch", "patches"), "0 patches"),
         (units.duration, (59.4,), "59 s"),
         (units.duration, (497.0,), "8 min 17 s"),
+        (units.duration, (3599.8,), "1 h 0 min"),
         (units.duration, (9000.0,), "2 h 30 min"),
     ),
 )

@@ -261,7 +261,3 @@ def test_the_reference_stands_in_the_table_with_the_nets_that_it_has(command, fo
     (run,) = list_runs(Folders.find(None, folders / "runs" / "baselines"))  # once whole, it is not trained again
     (run.path / "manifest.json").write_text("{")
     assert "about" in baselines.write_table(where, {}, jobs=1)
-
-
-def test_a_span_rounds_as_a_whole():
-    assert [baselines._span(seconds) for seconds in (419.7, 59.4, 3599.8)] == ["7 min 00 s", "0 min 59 s", "1 h 00 min"]
