@@ -43,9 +43,7 @@ def run_coverage(folders: Folders, count: int | None = None, seed: int = 1000, j
     """
     fetch_missing(folders)
     dataset, engine, setup = load_dataset(folders), choose_engine(jobs), choose_setup(threads=1)
-
-    rows = measure(folders, setup, engine, dataset, count, seed)
-    return summary(rows)
+    return summary(measure(folders, setup, engine, dataset, count, seed))
 
 
 def measure(

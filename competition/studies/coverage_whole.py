@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from competition.config import choose_config
-from competition.data.constants import TEST, TRAIN
+from competition.data.constants import PIXELS, TEST, TRAIN
 from competition.data.digits import LabelledDigits
 from competition.ensemble import scoring
 from competition.network.device import Setup
@@ -114,8 +114,7 @@ def row_of(
 
 def write_csv(path: Path, images, labels=None) -> None:
     """Digits in Kaggle's format, gzipped."""
-    names = [f"pixel{i}" for i in range(784)]
-    table = pd.DataFrame(images.reshape(len(images), 784), columns=names)
+    table = pd.DataFrame(images.reshape(len(images), 784), columns=PIXELS)
     if labels is not None:
         table.insert(0, "label", labels)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -73,7 +73,7 @@ def table_path(folders: Folders, name: str | None, base: str, changes: str, full
     Raises:
         CompetitionError: that is no name of a file, or of another one.
     """
-    name = name or re.sub(r"[^\w.=-]+", "-", f"{'full-' * full}{base}-{changes}").strip("-")
+    name = name or re.sub(r"[^\w.=-]+", "-", f"{'full-' if full else ''}{base}-{changes}").strip("-")
     if not re.fullmatch(r"\w[\w.=-]{0,99}", name) or name == KEPT_OUT.stem:
         raise CompetitionError(
             f"NAME names the study's files, in a word. Received: {name[:110]}. Next: NAME=smoothing."
