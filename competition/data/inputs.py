@@ -27,7 +27,7 @@ def find_files(folder: Path) -> tuple[Path, Path] | None:
     Two CSVs, whatever their case, compression or a browser's ` (1)`; else a zip with both, of several the newest one of
     Kaggle's name, or the newest; else the same one folder deeper.
     """
-    for place in (folder, *_folders(folder)):
+    for place in (folder, *filter(_is_open, _shown(folder))):
         train, test = find_csv(place, TRAIN), find_csv(place, TEST)
         if train and test:
             return train, test
@@ -123,10 +123,6 @@ def _shown(folder: Path) -> list[Path]:
             f"{folder} must be a folder that can be read. Received: {error.strerror}. Next: --input FOLDER."
         ) from None
     return [path for path in paths if path.resolve() != SAMPLE and not path.name.lower().endswith(SET_ASIDE)]
-
-
-def _folders(folder: Path) -> list[Path]:
-    return [path for path in _shown(folder) if _is_open(path)]
 
 
 def _is_open(path: Path) -> bool:

@@ -16,6 +16,7 @@ COLUMNS = (
 UNLIKE = "test.csv unlike train.csv"  # status of a run without a prediction, until Kaggle has one for its submission
 KAGGLES = ("leaderboard", "submission", "submitted", "status")  # those that Kaggle fills in
 NUMBERS = ("oof_accuracy", "predicted", "predicted_low", "predicted_high", "leaderboard", "true_accuracy", "seconds")
+NUMBER_OR_BLANK = re.compile(r"(\d+(\.\d+)?)?", re.ASCII)
 
 
 def finish(folders: Folders, run: Run, scores: dict, seconds: dict[str, float], part: list[str] | None = None) -> None:
@@ -90,7 +91,7 @@ def read(folders: Folders) -> list[dict]:
     """
     rows = files.read_table(folders.history) if folders.history.exists() else []
     for number, row in enumerate(rows, start=1):
-        wrong = [column for column in NUMBERS if not _is_number_or_blank(row.get(column))]
+        wrong = [column for column in NUMBERS if not NUMBER_OR_BLANK.fullmatch(row.get(column) or "")]
         if wrong or not row.get("run"):
             column = wrong[0] if wrong else "run"
             raise CompetitionError(
@@ -122,7 +123,3 @@ def record(folders: Folders, name: str | None, remark: str) -> dict:
     rows = [old for old in rows if old["run"] != run.name] + [{**row, "remark": remark}]
     files.write_table(folders.record, (*COLUMNS, "remark"), rows)
     return rows[-1]
-
-
-def _is_number_or_blank(text: str | None) -> bool:
-    return not text or re.fullmatch(r"\d+(\.\d+)?", text, re.ASCII) is not None
