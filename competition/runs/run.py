@@ -178,14 +178,12 @@ class Run:
         Raises:
             CompetitionError: it is missing or not finished, damaged, or was trained on other data.
         """
+        received = "none"
         try:
-            result = read_result(self.path / "members" / name, self.manifest["identity"]["data"][0])
+            if result := read_result(self.path / "members" / name, self.manifest["identity"]["data"][0]):
+                return result
         except CompetitionError as error:
             received = str(error)
-        else:
-            if result is not None:
-                return result
-            received = "none"
         raise CompetitionError(f"{self.path} must hold {name}. Received: {received}. Next: {self.retrain}.")
 
     def intact_member(self, name: str) -> MemberResult | None:
