@@ -73,7 +73,7 @@ def measured(labels, probs) -> dict[tuple[str, int, str], np.ndarray]:
         For each (variant, members averaged, measure) a float array (k, n) of all k cyclic choices of members.
     """
     halves = halves_of(labels)
-    result = {}
+    result: dict[tuple[str, int, str], np.ndarray] = {}
     for size in sizes(len(probs)):
         for number, variant in enumerate(VARIANTS):
             losses = row_losses(labels, averages(probs[:, number], size), halves)
