@@ -32,7 +32,7 @@ from collections import Counter
 import numpy as np
 import pandas as pd
 from IPython import get_ipython
-from IPython.display import Code, Image, display
+from IPython.display import Image, Markdown, display
 from matplotlib.figure import Figure
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
@@ -67,7 +67,7 @@ def show(name, figure, alt):
 def show_source(*parts):
     """Show the package's own source."""
     text = "\n".join(inspect.getsource(part) for part in parts)
-    display(Code(text, language="python")) if get_ipython() else print(text)
+    display(Markdown(f"```python\n{text}```")) if get_ipython() else print(text)
 
 
 def show_digits(name, images, titles, alt, columns=10):
@@ -208,7 +208,7 @@ predicted = out_of_fold.argmax(axis=1)
 counts = confusion_matrix(labels, predicted, labels=range(10))
 show("confusion", figures.confusion_matrix(counts), "Confusion matrix: label by row, prediction by column.")
 report = classification_report(labels, predicted, labels=range(10), zero_division=0, output_dict=True)
-display(pd.DataFrame(report).drop(columns="accuracy", errors="ignore").T.round(4))
+display(pd.DataFrame(report).drop(columns="accuracy", errors="ignore").T.round(4).astype({"support": int}))
 
 # %% [markdown]
 # ## 7. What does it get wrong?
@@ -222,7 +222,7 @@ worst = wrong[np.argsort(of_label[wrong])][:40]
 titles = [f"{labels[i]} → {predicted[i]}, {of_label[i]:.0%}" for i in worst]
 show_digits("errors", images[worst], titles, "The digits that are misclassified, worst first.", columns=8)
 confused = Counter(zip(labels[wrong].tolist(), predicted[wrong].tolist(), strict=True)).most_common(5)
-print(f"{len(wrong)} errors. " + "; ".join(f"{a} taken for {b}: {times}" for (a, b), times in confused))
+print(f"{len(wrong)} errors. " + "; ".join(f"{a} predicted as {b}: {times}" for (a, b), times in confused))
 
 # %% [markdown]
 # ## 8. Does it know when it is unsure?
@@ -242,7 +242,8 @@ for line in scoring.most_confident(labels, out_of_fold, [0.9, 0.98, 1.0]):
 # %%
 single = scores["members"]["accuracy"]
 print(f"Single networks, mean  {single:.5f}")
-print(f"Out of fold            {oof['accuracy']:.5f}")
+if config.repeats > 1:  # else one network validates each row
+    print(f"Out of fold            {oof['accuracy']:.5f}, {config.repeats} networks a row")
 if board:
     print(f"All networks, expected {board['score']:.5f} on rows that none has seen")
 if config.submitted == TTA:
