@@ -32,7 +32,7 @@ from collections import Counter
 import numpy as np
 import pandas as pd
 from IPython import get_ipython
-from IPython.display import Image, Markdown, display
+from IPython.display import Image, display
 from matplotlib.figure import Figure
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
@@ -62,12 +62,6 @@ def show(name, figure, alt):
     drawn[name] = figures.to_png(figure)
     if get_ipython():  # a script shows nothing
         display(Image(drawn[name], width=int(100 * figure.get_figwidth()), alt=alt))
-
-
-def show_source(*parts):
-    """Show the package's own source."""
-    text = "\n".join(inspect.getsource(part) for part in parts)
-    display(Markdown(f"```python\n{text}```")) if get_ipython() else print(text)
 
 
 def show_digits(name, images, titles, alt, columns=10):
@@ -160,7 +154,7 @@ augmenter = Augmenter(config, config.seed)
 augmented = [augmenter(images[:1], np.array([0]), epoch)[0] for epoch in range(19)]
 titles = [f"{labels[0]} as it is", *[""] * 19]
 show_digits("augmentation", [images[0], *augmented], titles, "One digit, and nineteen augmentations of it.")
-show_source(Augmenter.__call__)
+print(inspect.getsource(Augmenter.__call__))
 
 # %% [markdown]
 # ## 4. Which network, and who checks it?
@@ -169,8 +163,8 @@ show_source(Augmenter.__call__)
 
 # %%
 member = folds.plan_members(config, labels)[0]
-architecture = ARCHITECTURES[member.config.architecture]
-show_source(architecture, *([after_the_stem] if "after_the_stem" in inspect.getsource(architecture) else []))
+source = inspect.getsource(ARCHITECTURES[member.config.architecture])
+print(source, inspect.getsource(after_the_stem) if "after_the_stem" in source else "", sep="\n")
 parameters = build_model(member.config).count_params()
 print(f"{config.members} networks of {parameters:,} parameters.")
 print(f"The first fits {len(member.train_rows):,} pictures and is validated on {len(member.val_rows):,}.")
@@ -181,7 +175,7 @@ print(f"The first fits {len(member.train_rows):,} pictures and is validated on {
 # the fold that validates chooses nothing. This is what trains one network:
 
 # %%
-show_source(training.fit_member)
+print(inspect.getsource(training.fit_member))
 
 # %%
 names = folds.members_of(run)
