@@ -17,7 +17,7 @@ GROUND = ("competition.config", "competition.errors")  # under every room; of th
 ROOMS = ("studies", "kaggle", "report", "ensemble", "execution", "network", "data", "runs")  # top to bottom
 FLOORS = ("studies", "pipeline", *ROOMS[1:])  # above them what starts commands
 # These load Keras, or what they import does; inside the network's room, three do not.
-HEAVY = {f"competition.ensemble.{name}" for name in ("members", "manifest", "predict", "export", "blend")}
+HEAVY = {f"competition.ensemble.{name}" for name in ("members", "manifest", "networks", "predict", "export", "blend")}
 HEAVY |= {"competition.execution.engines", "competition.execution.cluster", "competition.pipeline"}
 HEAVY_ROOMS = ("competition.network.", "competition.studies.")
 LIGHT = {f"competition.network.{name}" for name in ("member", "augmentation", "calibration")}

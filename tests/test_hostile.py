@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from competition.config import RECIPES
-from competition.ensemble.predict import probabilities_of
+from competition.ensemble.networks import probabilities_of
 from competition.errors import CompetitionError
 from competition.network import device
 from competition.network.device import Setup

@@ -112,6 +112,7 @@ def paper_of(colour: np.ndarray, broadest: float = BROADEST) -> tuple[np.ndarray
     side, margin = max(small.shape), max(small.shape) // 5
     distance = np.abs(small - border).max(axis=2)
     inked = distance > otsu(distance)
+    # A look for narrow strokes alone is one for shadows: there the paper is never of one colour
     if broadest == BROADEST and inked.any() and not inked.all():
         broad = cv2.erode(inked.astype(np.uint8), np.ones((side // 3,) * 2), borderValue=0).any()
         if not broad and np.percentile(distance[~inked], 75) < max(8, 0.08 * distance[inked].mean()):

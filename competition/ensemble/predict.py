@@ -1,4 +1,4 @@
-"""A finished run labels new digits: its own members, rebuilt from the config and filled with their weights."""
+"""A finished run labels the digits of pictures and tables, with remarks on the doubtful ones."""
 
 import csv
 import sys
@@ -9,25 +9,20 @@ from typing import NamedTuple
 import numpy as np
 
 from competition.data import dataset_shift
-from competition.data.dataset import load_dataset_of
+from competition.data.dataset import Dataset, load_dataset_of
 from competition.data.digits import read_unlabelled
 from competition.data.mnist_format import Picture
 from competition.data.pictures import pictures_in, read_picture
-from competition.ensemble.export import load_model, probabilities_of_file
-from competition.ensemble.folds import member_settings, members_of
-from competition.ensemble.manifest import setup_of
+from competition.ensemble.export import probabilities_of_file
 from competition.ensemble.neighbours import RARE, Neighbours
+from competition.ensemble.networks import probabilities_of
 from competition.ensemble.prediction_shift import compare_predictions
 from competition.ensemble.scoring import rows_predicted
 from competition.errors import CompetitionError
-from competition.network.augmentation import tta_transforms
-from competition.network.device import choose_setup, prepare
-from competition.network.models import StackedNetworks
 from competition.runs.folders import Folders
 from competition.runs.run import Run, find_run
 
 TABLES = (".csv", ".gz", ".bz2", ".xz", ".zip")  # what else is given is taken for a picture
-BATCH = 60  # images that go through all members at once, in all their TTA transforms
 
 
 class Inputs(NamedTuple):
@@ -118,13 +113,14 @@ def remarks(unlike: bool, unsure: bool, several: bool = False) -> list[str]:
 
 def _print_labels(inputs: Inputs, folders: Folders, name: str | None, model: Path | None) -> None:
     if model:
-        run = None
+        run = dataset = None
         probabilities = probabilities_of_file(model, inputs.images)
         unlike = unsure = np.zeros(len(inputs.images), bool)
     else:
         run = find_run(folders, name)
         probabilities = probabilities_of(run, inputs.images)
-        unlike = unlike_training(folders, run, inputs.images)
+        dataset = data_of(folders, run)
+        unlike = unlike_training(dataset, inputs.images)
         unsure = probabilities.max(axis=1) < doubt_limit(run)
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(["picture", "label", "probability", *(f"p{digit}" for digit in range(10)), "remark"])
@@ -136,7 +132,7 @@ def _print_labels(inputs: Inputs, folders: Folders, name: str | None, model: Pat
     for path, rows, labels in inputs.given:
         right = int((probabilities[rows].argmax(axis=1) == labels).sum())
         print(f"{path}: {right:,} of {len(labels):,} predictions agree with its labels.", file=sys.stderr)
-    if run and (differences := differences_of(folders, run, inputs.images, probabilities)):
+    if run and (differences := differences_of(run, dataset, inputs.images, probabilities)):
         print(
             f"As a whole these {len(inputs.images)} digits are not like those that the run learned from: its scores "
             f"don't hold for them: {differences}.",
@@ -144,100 +140,28 @@ def _print_labels(inputs: Inputs, folders: Folders, name: str | None, model: Pat
         )
 
 
-class Ensemble:
-    """The members of a run, or of a blend's parents, rebuilt once to predict often.
-
-    Attributes:
-        members: their names, of a blend's with their runs'.
-
-    Raises:
-        CompetitionError: a member is missing or damaged.
-    """
-
-    def __init__(self, run: Run):
-        parts = _members_by_run(run)
-        self._parts = [_stacked(part, names) for part, names in parts]
-        self.members = [name if part is run else f"{part.name}/{name}" for part, names in parts for name in names]
-
-    def predict(self, images, tta: bool = True) -> tuple[np.ndarray, np.ndarray]:
-        """The probabilities of the whole ensemble, and of each of its members.
-
-        Args:
-            images: uint8 array (n, 28, 28, 1), 0 is paper.
-            tta: whether with the run's test-time augmentation, where it has one.
-
-        Returns:
-            float32 arrays (n, 10), for the images of test.csv what the run's probabilities.npz holds, and
-            (members, n, 10).
-        """
-        member_probs = [
-            _predict(networks, transforms if tta else [np.asarray], images) for networks, transforms in self._parts
-        ]
-        whole = np.mean([probs.mean(axis=0, dtype=float) for probs in member_probs], axis=0)
-        return whole.astype(np.float32), np.concatenate(member_probs)
+def data_of(folders: Folders, run: Run) -> Dataset | None:
+    """The data that a run was made from; None, with a line on stderr, where it is not at hand."""
+    try:
+        return load_dataset_of(folders, run.manifest)
+    except CompetitionError as error:
+        print(f"Whether pictures are like the training digits is not known: {error}", file=sys.stderr)
+        return None
 
 
-def probabilities_of(run: Run, images) -> np.ndarray:
-    """The probabilities of the whole ensemble, see `Ensemble.predict`: float32 array (n, 10)."""
-    return Ensemble(run).predict(images)[0]
-
-
-def _members_by_run(run: Run) -> list[tuple[Run, list[str]]]:
-    """The run, or a blend's parents, and its members: of parents those of its manifest, as they may have more now."""
-    records = run.manifest.get("parents", [])
-    if not records:
-        return [(run, list(members_of(run)))]
-    parts = []
-    for record in records:
-        parent = type(run)(run.path.parent / Path(record["run"]).name)
-        names = [name for name in member_settings(parent.config) if name in record["members"]]
-        if not names:
-            raise CompetitionError(
-                f"{run.path}/manifest.json must name members of {parent.name}. Received: none. Next: `make blend`."
-            )
-        parts.append((parent, names))
-    return parts
-
-
-def _stacked(run: Run, names: list[str]) -> tuple[StackedNetworks, list]:
-    """Those members of one run, as one network, and its TTA transforms."""
-    prepare_for(run)
-    return StackedNetworks([load_model(run, name) for name in names]), tta_transforms(run.config) or [np.asarray]
-
-
-def prepare_for(run: Run) -> None:
-    """Make this process compute as the run's members did.
-
-    Raises:
-        CompetitionError: the manifest is damaged.
-    """
-    prepare(choose_setup(setup_of(run).precision), seed=0)
-
-
-def _predict(networks: StackedNetworks, transforms: list, images) -> np.ndarray:
-    """Float32 array (members, n, 10): the mean over the transforms, all of which go through the networks at once."""
-    batches = []
-    for start in range(0, len(images), BATCH):
-        batch = images[start : start + BATCH]
-        probs = networks.predict_on_batch(np.concatenate([transform(batch) for transform in transforms]))
-        batches.append(probs.reshape(len(transforms), len(batch), *probs.shape[1:]).mean(axis=0))
-    return np.concatenate(batches).swapaxes(0, 1)
-
-
-def unlike_training(folders: Folders, run: Run, images) -> np.ndarray:
+def unlike_training(dataset: Dataset | None, images) -> np.ndarray:
     """Which images are farther from every training digit than all but RARE of the test digits are.
 
     Args:
+        dataset: the run's; None: not at hand, and all are False.
         images: uint8 array (n, 28, 28, 1).
 
     Returns:
-        bool array (n,); all False, with a line on stderr, where the run's data is not at hand.
+        bool array (n,).
     """
-    try:
-        known = Neighbours(load_dataset_of(folders, run.manifest))
-    except CompetitionError as error:
-        print(f"Whether pictures are like the training digits is not known: {error}", file=sys.stderr)
+    if dataset is None:
         return np.zeros(len(images), bool)
+    known = Neighbours(dataset)
     return known.distances(images) > known.limit
 
 
@@ -247,15 +171,14 @@ def doubt_limit(run: Run) -> float:
     return float(np.quantile(out_of_fold[rows_predicted(out_of_fold)].max(axis=1), RARE))
 
 
-def differences_of(folders: Folders, run: Run, images, probabilities) -> str:
+def differences_of(run: Run, dataset: Dataset | None, images, probabilities) -> str:
     """How a batch differs from the run's training images and test predictions, in words; empty where it does not.
 
     Args:
+        dataset: the run's; None: not at hand, and predictions alone are compared.
         images, probabilities: uint8 array (n, 28, 28, 1) and the ensemble's float array (n, 10).
     """
-    tests = []
-    with suppress(CompetitionError):  # the data is not at hand, as `unlike_training` says
-        tests += dataset_shift.compare_pixels(load_dataset_of(folders, run.manifest).train.images, images)
+    tests = dataset_shift.compare_pixels(dataset.train.images, images) if dataset else []
     with suppress(CompetitionError):  # a run without scores has its labels all the same
         if not (run.scores.get("shift") or {}).get("alarm"):
             tests += compare_predictions(run.probabilities()[1][run.config.submitted], probabilities)

@@ -136,7 +136,7 @@ def predict(folders: Folders, name: str) -> Path:
     Raises:
         CompetitionError: the weights are not attached.
     """
-    from competition.ensemble.predict import probabilities_of  # loads Keras
+    from competition.ensemble.networks import probabilities_of  # loads Keras
 
     assert folders.working and folders.published, "a kernel has both"
     inputs = folders.working.parent / "input"

@@ -84,7 +84,8 @@ class Predictor:
     """
 
     def __init__(self, folders: Folders, run: Run):
-        from competition.ensemble.predict import Ensemble, doubt_limit
+        from competition.ensemble.networks import Ensemble
+        from competition.ensemble.predict import doubt_limit
 
         self._ensemble, self._doubt = Ensemble(run), doubt_limit(run)
         self._neighbours, self.missing, self.examples = None, None, []

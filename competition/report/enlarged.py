@@ -20,8 +20,7 @@ def enlarge(run: Run, dataset: Dataset, members: list[Member], rows, probabiliti
     """What the page shows of some rows, for the script that fills in its dialog.
 
     The members predict each row with the run's test-time augmentation, whether they validated it or trained on it, as
-    refit members did. The
-    occlusion map is of the image as it is, by the first of the members that validated the row.
+    refit members did. The occlusion map is of the image as it is, by the first of the members that validated the row.
 
     Args:
         members: those that the submission averages.
@@ -35,7 +34,8 @@ def enlarge(run: Run, dataset: Dataset, members: list[Member], rows, probabiliti
     Raises:
         CompetitionError: a member's network is missing or damaged.
     """
-    from competition.ensemble.predict import load_model, prepare_for  # these load Keras
+    from competition.ensemble.export import load_model  # these load Keras
+    from competition.ensemble.networks import prepare_for
     from competition.network.augmentation import tta_transforms
     from competition.network.training import predict_probabilities
 

@@ -15,7 +15,7 @@ import pytest
 
 from competition import __main__, pipeline
 from competition.data.dataset import load_dataset, load_dataset_of
-from competition.ensemble import predict
+from competition.ensemble import networks
 from competition.ensemble.export import (
     FORMATS,
     best_member,
@@ -25,7 +25,8 @@ from competition.ensemble.export import (
     probabilities_of_file,
 )
 from competition.ensemble.folds import member_settings
-from competition.ensemble.predict import doubt_limit, print_predictions, probabilities_of, unlike_training
+from competition.ensemble.networks import probabilities_of
+from competition.ensemble.predict import data_of, doubt_limit, print_predictions, unlike_training
 from competition.ensemble.scoring import rows_predicted
 from competition.errors import CompetitionError
 from competition.network.device import Setup, choose_setup
@@ -71,8 +72,8 @@ def test_a_loaded_run_predicts_as_when_it_was_trained(trained):
 def test_each_member_predicts_as_when_it_was_trained_whatever_the_batch(trained, monkeypatch):
     folders, run = trained
     images = load_dataset_of(folders, run.manifest).test.images
-    monkeypatch.setattr(predict, "BATCH", 29)  # 60 rows: the last two are a batch of their own
-    ensemble = predict.Ensemble(run)
+    monkeypatch.setattr(networks, "BATCH", 29)  # 60 rows: the last two are a batch of their own
+    ensemble = networks.Ensemble(run)
     whole, members = ensemble.predict(images)
     assert ensemble.members == ["repeat1-fold1", "repeat2-fold1"]
     for name, probs in zip(ensemble.members, members, strict=True):
@@ -122,11 +123,11 @@ def test_labels_in_a_table_are_ignored_and_counted(trained, tmp_path, capsys):
 def test_what_is_unlike_any_training_digit_is_remarked(trained, sample):
     """Of a thousand other digits about one in a hundred; most of them when they lie far from the middle, and noise."""
     folders, run = trained
-    others = sample.images[240:1240]
-    assert 0.002 < unlike_training(folders, run, others).mean() < 0.03
-    assert unlike_training(folders, run, np.roll(others, 8, axis=2)).mean() > 0.6
+    dataset, others = data_of(folders, run), sample.images[240:1240]
+    assert 0.002 < unlike_training(dataset, others).mean() < 0.03
+    assert unlike_training(dataset, np.roll(others, 8, axis=2)).mean() > 0.6
     noise = np.random.default_rng(0).integers(0, 256, (5, 28, 28, 1)).astype(np.uint8)
-    assert unlike_training(folders, run, noise).all()
+    assert unlike_training(dataset, noise).all()
 
 
 def test_a_batch_unlike_what_the_run_learned_from_is_said_so_on_stderr(trained, sample, tmp_path, capsys):
@@ -142,9 +143,11 @@ def test_a_batch_unlike_what_the_run_learned_from_is_said_so_on_stderr(trained, 
 
 def test_without_its_data_a_run_still_predicts(trained, tmp_path, capsys):
     folders, run = trained
-    elsewhere = Folders(tmp_path, folders.submissions)
-    assert not unlike_training(elsewhere, run, np.zeros((2, 28, 28, 1), np.uint8)).any()
-    assert "is not known" in capsys.readouterr().err
+    capsys.readouterr()
+    print_predictions(Folders(tmp_path, folders.submissions), str(run.path), [folders.input / "test.csv"])
+    printed = capsys.readouterr()
+    assert printed.err.count("is not known") == 1 and "unlike training" not in printed.out
+    assert len(printed.out.splitlines()) == 1 + len(load_dataset_of(folders, run.manifest).test)
 
 
 def test_a_bad_picture_costs_its_own_line_and_the_others_are_labelled(trained, tmp_path, capsys):

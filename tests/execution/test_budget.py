@@ -15,7 +15,7 @@ from competition.data.submission import read_submission
 from competition.ensemble import scoring
 from competition.ensemble.folds import exchangeable_groups, plan_members
 from competition.ensemble.members import train_members
-from competition.ensemble.predict import probabilities_of
+from competition.ensemble.networks import probabilities_of
 from competition.errors import CompetitionError
 from competition.execution import budget
 from competition.execution.budget import ENDING, Budget, Pace, next_members

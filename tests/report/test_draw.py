@@ -26,8 +26,8 @@ from competition.config import TTA
 from competition.data.dataset import load_dataset
 from competition.data.pictures import picture_of, read_picture
 from competition.ensemble.folds import member_settings
+from competition.ensemble.networks import Ensemble
 from competition.ensemble.occlusion import occlusions
-from competition.ensemble.predict import Ensemble
 from competition.errors import CompetitionError
 from competition.network.models import build_model
 from competition.report import draw_server

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from competition.ensemble.folds import plan_members
+from competition.ensemble.networks import Ensemble
 from competition.ensemble.occlusion import Occlusion
-from competition.ensemble.predict import Ensemble
 from competition.errors import CompetitionError
 from competition.report.enlarged import AGAINST, FOR, NEAREST, enlarge, heat_map, in_words
 from competition.report.run_page import make_report

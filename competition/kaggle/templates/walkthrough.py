@@ -182,8 +182,9 @@ names = folds.members_of(run)
 records = [run.member_facts()[name] for name in names]
 histories = [pd.read_csv(run.path / "members" / name / "history.csv") for name in names]
 kept = [record["kept_epoch"] for record in records]
-show("accuracy", figures.curves(histories, kept, "accuracy"), "Accuracy by epoch of all networks.")
-show("loss", figures.curves(histories, kept, "loss", config.label_smoothing), "Loss by epoch of all networks.")
+refit = sum(map(folds.is_refit, names))  # trained on all rows: their lines are dashed
+show("accuracy", figures.curves(histories, kept, "accuracy", refit=refit), "Accuracy by epoch of all networks.")
+show("loss", figures.curves(histories, kept, "loss", config.label_smoothing, refit), "Loss by epoch of all networks.")
 print("One line a network. Training is measured on augmented pictures, the early-stopping rows on plain ones, so the "
       "second can be better.")  # fmt: skip
 last = sum(epoch == record["epochs"] for epoch, record in zip(kept, records, strict=True))
