@@ -84,7 +84,7 @@ def study(options, folders: Folders) -> None:
     if options.kind == "rows":
         run_learning_curve(folders, **_of(options, ("base", "seeds", "name", "source", "jobs", "scheduler")))
     elif options.kind == "averages":
-        run_averages(folders, **_of(options, ("base", "name", "source", "jobs", "scheduler")))
+        run_averages(folders, **_of(options, ("base", "changes", "name", "source", "jobs", "scheduler")))
     else:
         names = ("base", "changes", "seeds", "full", "name", "source", "jobs", "scheduler")
         run_study(folders, **_of(options, names))

@@ -3,7 +3,8 @@
 The rows are cut into three stratified parts. Each in turn is the test.csv of a competition whose train.csv are the
 other two: the recipe's folds' members and its refit members are trained there as a run would, and all predict the test
 part. So averages of either kind, and of both together, are compared on every row, and the same rows, at the sizes that
-are submitted. What a run would have predicted of each average stands beside what it reached.
+are submitted. What a run would have predicted of each average stands beside what it reached. Changes of the recipe are
+members for the folds as well: averages of them alone, and of as many of them as of the base, each fold by one of both.
 """
 
 from dataclasses import replace
@@ -30,7 +31,7 @@ from competition.runs import files
 from competition.runs.folders import Folders
 from competition.runs.version import git_commit
 from competition.studies.members import open_study, train_all
-from competition.studies.settings import THIRDS, table_path, words_of
+from competition.studies.settings import BASE, THIRDS, read_settings, table_path, words_of
 from competition.studies.statistics import MEASURES, VARIANTS, averages, halves_of, row_losses, sizes
 
 KINDS = ("folds", "refit", "both")
@@ -43,6 +44,7 @@ COLUMNS = (
 def run_averages(
     folders: Folders,
     base: str,
+    changes: str = "",
     name: str | None = None,
     source: str = "auto",
     jobs: int | None = None,
@@ -52,6 +54,7 @@ def run_averages(
 
     Args:
         base: a recipe and settings, see `settings.read_settings`; without refit members it gets as many as folds.
+        changes: of the base, like `architecture=residual,epochs=11`, whose members average with its own; may be empty.
         name: of the table; None makes one.
 
     Returns:
@@ -63,76 +66,80 @@ def run_averages(
     engine, dataset, config, rows = open_study(folders, base, 1, source, jobs, scheduler)
     config = replace(config, refit=config.refit or config.folds)
     labels = dataset.train.labels
-    table = table_path(folders, name, f"averages-{base or config.recipe}", "", False)
+    table = table_path(folders, name, f"averages-{base or config.recipe}", changes, False)
     draws = plan_draws(config, labels, rows)
-    setup = engine.allocate(choose_setup(threads=1), sum(len(members) for _, members in draws))
+    others = {
+        change: plan_draws(replace(changed, refit=0), labels, rows, f"{change}, ")
+        for change, changed in read_settings(config, "", changes, 1).items()
+        if change != BASE
+    } if changes else {}  # fmt: skip
+    members = [member for plan in (draws, *others.values()) for _, own in plan for member in own]
+    setup = engine.allocate(choose_setup(threads=1), len(members))
     print(f"Averages of {words_of(config)}, {setup.describe()},\n{engine.describe()}.")
     same = {"base": words_of(config), "rows": len(rows), "source": dataset.source, "commit": git_commit()}
-    members = [member for _, members in draws for member in members]
     results = train_all(members, folders.studies / "members", setup, dataset, engine)
     probs = {name: result.val_probs for name, result in results.items()}
-    lines = [line | same for line in compare(config, labels, draws, probs)]
+    lines = [line | same for line in compare(config, labels, draws, probs, others)]
     files.write_table(table, COLUMNS, lines)
     files.write(table.with_suffix(".png"), to_png(figure_of(lines)))
     print(summary(lines), f"\n\nTable                    {table}\nFigure                   {table.with_suffix('.png')}")
     return table
 
 
-def plan_draws(config: Config, labels, rows) -> list[tuple[np.ndarray, list[Member]]]:
+def plan_draws(config: Config, labels, rows, prefix: str = "") -> list[tuple[np.ndarray, list[Member]]]:
     """Three competitions: of each the test rows and the members, whose validation rows end with all test rows.
 
     Args:
         labels: of all rows, int64 array (n,).
         rows: numbers of those that the study may see, sorted.
+        prefix: of the members' names.
     """
     draws = []
     for number, (train, test) in enumerate(repeated_folds(labels[rows], THIRDS, 1, seed_of(config.seed, THIRDS))):
         train, test = rows[train], rows[test]
         plan = plan_members(replace(config, seed=seed_of(config.seed, number, THIRDS) >> 1), labels[train])
         draws.append((test, [
-            replace(member, name=f"draw {number + 1}: {member.name}", train_rows=train[member.train_rows],
+            replace(member, name=f"{prefix}draw {number + 1}: {member.name}", train_rows=train[member.train_rows],
                     val_rows=np.concatenate([train[member.val_rows], test]))
             for member in plan
         ]))  # fmt: skip
     return draws
 
 
-def compare(config: Config, labels, draws, probs: dict[str, np.ndarray]) -> list[dict]:
+def compare(config: Config, labels, draws, probs: dict[str, np.ndarray], others: dict[str, list]) -> list[dict]:
     """Each average's errors, log-loss and Brier score on all test rows, against the folds' members by TTA.
 
     Args:
+        draws: of `plan_draws`.
         probs: by member, float32 array (2, validation rows, 10).
+        others: by change its own draws.
 
     Returns:
         Dicts of COLUMNS, without what all have alike.
     """
-    test = np.concatenate([rows for rows, _ in draws])
-    truth = labels[test]
+    truth = labels[np.concatenate([rows for rows, _ in draws])]
     halves = halves_of(truth)
-    own: dict[str, list[np.ndarray]] = {
-        kind: [] for kind in ("folds", "refit")
-    }  # of each draw float array (members, 2, test rows, 10)
-    for rows, plan in draws:
-        for kind in own:
-            chosen = [member for member in plan if is_refit(member.name.rpartition(": ")[2]) == (kind == "refit")]
-            own[kind].append(np.stack([probs[member.name][:, -len(rows) :] for member in chosen]))
-    stacked = {kind: np.concatenate(parts, axis=2) for kind, parts in own.items()}
-    folds, refit = len(stacked["folds"]), len(stacked["refit"])
-    members = {"folds": sizes(folds), "refit": sizes(refit), "both": [folds + size for size in sizes(refit)]}
+    folds, refit = (_of_test_rows(draws, probs, of_refit) for of_refit in (False, True))
+    changed = {change: _of_test_rows(plan, probs, False) for change, plan in others.items()}
     found = {}
-    for kind in KINDS:
-        for size in members[kind]:
-            for variant, name in ((PLAIN, VARIANTS[PLAIN]), (TTA, VARIANTS[TTA])):
-                if kind == "both":
-                    added = averages(stacked["refit"][:, variant], size - folds)
-                    p = (folds * stacked["folds"][:, variant].mean(axis=0) + (size - folds) * added) / size
-                else:
-                    p = averages(stacked[kind][:, variant], size)
-                found[kind, size, name] = [values.mean(axis=0) for values in row_losses(truth, p, halves).values()]
-    base = found["folds", folds, VARIANTS[config.submitted]]
+    for variant, name in ((PLAIN, VARIANTS[PLAIN]), (TTA, VARIANTS[TTA])):
+        own, whole = folds[:, variant], refit[:, variant]
+        p = {("folds", size): averages(own, size) for size in sizes(len(own))}  # by average and size (choices, n, 10)
+        p |= {("refit", size): averages(whole, size) for size in sizes(len(whole))}
+        for size in sizes(len(whole)):
+            both = len(own) + size
+            p["both", both] = (len(own) * own.mean(axis=0) + size * averages(whole, size)) / both
+        for change, members in changed.items():
+            p |= {(change, size): averages(members[:, variant], size) for size in sizes(len(members))}
+            for half in [*sizes(len(members) // 2), len(members)]:
+                p[f"half {change}", 2 * half] = _half_each(own, members[:, variant], half)
+        for (kind, size), values in p.items():
+            found[kind, size, name] = [losses.mean(axis=0) for losses in row_losses(truth, values, halves).values()]
+    base = found["folds", len(folds), VARIANTS[config.submitted]]
     lines = []
     for (kind, size, name), losses in found.items():
-        predicted = predict(config, labels, draws, probs, kind, size) if name == VARIANTS[config.submitted] else None
+        as_submitted = kind in KINDS and name == VARIANTS[config.submitted]
+        predicted = predict(config, labels, draws, probs, kind, size) if as_submitted else None
         for measure, values, of_base in zip(MEASURES, losses, base, strict=True):
             difference = values - of_base
             half = scoring.Z95 * difference.std(ddof=1) / len(truth) ** 0.5
@@ -142,6 +149,20 @@ def compare(config: Config, labels, draws, probs: dict[str, np.ndarray]) -> list
             line |= {"predicted": predicted} if measure == "errors" and predicted is not None else {}
             lines.append({key: round(float(v), 7) if isinstance(v, float) else v for key, v in line.items()})
     return lines
+
+
+def _of_test_rows(draws, probs, refit: bool) -> np.ndarray:
+    """What the folds' members, or the refit ones, predict: float array (members, 2, all test rows, 10)."""
+    of_draws = []
+    for rows, plan in draws:
+        chosen = [member for member in plan if is_refit(member.name.rpartition(": ")[2]) == refit]
+        of_draws.append(np.stack([probs[member.name][:, -len(rows) :] for member in chosen]))
+    return np.concatenate(of_draws, axis=2)
+
+
+def _half_each(own, changed, half: int) -> np.ndarray:
+    """Averages of so many members of either, of different folds as far as there are: float array (choices, n, 10)."""
+    return (averages(own, half) + averages(np.roll(changed, -half, axis=0), half)) / 2
 
 
 def predict(config: Config, labels, draws, probs, kind: str, size: int) -> float:
@@ -172,7 +193,7 @@ def figure_of(lines: list[dict]) -> Figure:
         lines: dicts of COLUMNS.
     """
     figure, axes = titled_axes("What do more members bring, and TTA?", "members averaged", "errors in 10,000")
-    own = [line for line in lines if line["measure"] == "errors" and line["average"] != "both"]
+    own = [line for line in lines if line["measure"] == "errors" and line["average"] in KINDS[:2]]
     for kind, variant in dict.fromkeys((line["average"], line["variant"]) for line in own):
         curve = [line for line in own if (line["average"], line["variant"]) == (kind, variant)]
         color, style = {"folds": BLUE, "refit": ORANGE}[kind], {"plain": "o--", "tta": "o-"}[variant]
@@ -187,7 +208,8 @@ def figure_of(lines: list[dict]) -> Figure:
 def summary(lines: list[dict]) -> str:
     """Errors of each average in 10,000 rows, plain and by TTA, and how they differ from the folds' average."""
     heads = f"{'difference (95 %)':>22}{'predicted':>11}{'Brier, difference (95 %)':>28}"
-    text = [f"\n{'average':24}{'plain':>8}{'TTA':>8}{heads}"]
+    width = max(len(f"{line['average']}, 12 members") for line in lines) + 2
+    text = [f"\n{'average':{width}}{'plain':>8}{'TTA':>8}{heads}"]
     cells = {(a["average"], a["members"], a["variant"], a["measure"]): a for a in lines}
     for kind, size in dict.fromkeys((a["average"], a["members"]) for a in lines):
         plain, tta = (cells[kind, size, variant, "errors"] for variant in VARIANTS)
@@ -195,6 +217,6 @@ def summary(lines: list[dict]) -> str:
         interval = f"{1e4 * tta['difference']:+.2f} ± {5e3 * (tta['high'] - tta['low']):.2f}"
         squared = f"{1e4 * brier['difference']:+.2f} ± {5e3 * (brier['high'] - brier['low']):.2f}"
         predicted = f"{1e4 * tta['predicted']:.2f}" if tta.get("predicted") is not None else "–"
-        text.append(f"{f'{kind}, {size} members':24}{1e4 * plain['value']:8.2f}{1e4 * tta['value']:8.2f}{interval:>22}"
-                    f"{predicted:>11}{squared:>28}")  # fmt: skip
+        errors = f"{1e4 * plain['value']:8.2f}{1e4 * tta['value']:8.2f}"
+        text.append(f"{f'{kind}, {size} members':{width}}{errors}{interval:>22}{predicted:>11}{squared:>28}")
     return "\n".join(text)

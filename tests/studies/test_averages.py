@@ -1,5 +1,7 @@
 """Simulated competitions of three parts: who predicts what, and which average has fewer errors."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -25,17 +27,20 @@ def test_no_member_fits_a_test_row_and_refit_members_fit_all_others():
 
 
 def test_errors_are_those_of_the_planted_members():
-    """Every fold's member misclassifies row 0, one refit member row 3; averages of two follow the surer one."""
+    """Every fold's member misclassifies row 0, one refit member row 3, a change's rows 6 and 9, less surely."""
     draws = plan_draws(CONFIG, LABELS, np.arange(900))
+    changed = plan_draws(replace(CONFIG, refit=0, width=0.5), LABELS, np.arange(900), "width=0.5, ")
     probs = {}
-    for _, members in draws:
+    for _, members in draws + changed:
         for member in members:
             p = np.full((2, len(member.val_rows), 10), 0.02, np.float32)
-            wrong = 0 if "fold" in member.name else 3 if member.name.endswith("refit1") else None
-            digits = np.where(member.val_rows == wrong, (LABELS[member.val_rows] + 1) % 10, LABELS[member.val_rows])
-            p[:, np.arange(len(digits)), digits] = 0.82
+            wrong = [0] if "fold" in member.name else [3] if member.name.endswith("refit1") else []
+            if "width" in member.name:
+                wrong, p[:] = [6, 9], 0.06
+            digits = (LABELS[member.val_rows] + np.isin(member.val_rows, wrong)) % 10
+            p[:, np.arange(len(digits)), digits] = 1 - 9 * p[0, 0, 0]
             probs[member.name] = p
-    lines = compare(CONFIG, LABELS, draws, probs)
+    lines = compare(CONFIG, LABELS, draws, probs, {"width=0.5": changed})
     errors = {
         (a["average"], a["members"]): a["value"] for a in lines if (a["variant"], a["measure"]) == ("tta", "errors")
     }
@@ -43,6 +48,8 @@ def test_errors_are_those_of_the_planted_members():
     assert errors["refit", 1] == pytest.approx(0.5 / 900, abs=1e-6) and errors["both", 4] == pytest.approx(
         1 / 900, abs=1e-6
     )
+    assert [errors["width=0.5", size] for size in (1, 2, 3)] == [pytest.approx(2 / 900, abs=1e-6)] * 3
+    assert errors["half width=0.5", 2] == errors["half width=0.5", 6] == pytest.approx(1 / 900, abs=1e-6)
     drawn = {line.get_label(): list(line.get_ydata()) for line in figure_of(lines).axes[0].lines}
     assert drawn["all rows (refit), TTA"] == [1e4 * errors["refit", 1], 1e4 * errors["refit", 2]]
     predicted = {(a["average"], a["members"]): a["predicted"] for a in lines if a.get("predicted") is not None}
