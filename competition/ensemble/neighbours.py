@@ -1,5 +1,7 @@
 """The training digits that are nearest to a new one, and how near is usual."""
 
+import functools
+
 import cv2
 import numpy as np
 from sklearn.metrics import pairwise_distances_argmin_min
@@ -14,14 +16,17 @@ class Neighbours:
 
     Attributes:
         train: the digits.
-        limit: the distance to the nearest of them that all but RARE of the test digits keep.
 
     Distances are squared, of images whose pixels are averaged 2×2: a stroke moved by a pixel stays near.
     """
 
     def __init__(self, dataset: Dataset):
-        self.train, self._known = dataset.train, _coarse(dataset.train.images)
-        self.limit = float(np.quantile(self.distances(dataset.test.images[:2000]), 1 - RARE))
+        self.train, self._test, self._known = dataset.train, dataset.test, _coarse(dataset.train.images)
+
+    @functools.cached_property
+    def limit(self) -> float:
+        """The distance to the nearest training digit that all but RARE of the test digits keep."""
+        return float(np.quantile(self.distances(self._test.images[:2000]), 1 - RARE))
 
     def distances(self, images) -> np.ndarray:
         """Of each image, uint8 array (n, 28, 28, 1), to the nearest training digit: float32 array (n,)."""

@@ -92,6 +92,7 @@ class Predictor:
         try:
             dataset = load_dataset_of(folders, run.manifest)
             self._neighbours, self.examples = Neighbours(dataset), examples(run, dataset.test)
+            self._unlike = self._neighbours.limit  # a second's work, before the first drawing
         except CompetitionError as error:
             self.missing = str(error)
         # The first calls trace the graph, a second or two: of one image and of many.
@@ -108,7 +109,7 @@ class Predictor:
         unlike, nearest = not drawing.drawn, []
         if self._neighbours:
             train, (distances, rows) = self._neighbours.train, self._neighbours.nearest(image, NEAREST)
-            unlike = unlike or distances[0] > self._neighbours.limit
+            unlike = unlike or distances[0] > self._unlike
             nearest = [
                 {"row": int(row) + 1, "label": int(train.labels[row]), "png": inline(train.images[row])} for row in rows
             ]
