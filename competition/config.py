@@ -94,7 +94,7 @@ class Config:
 
     # Prediction
     tta: float = number(
-        0.5, 0, 1, "test-time augmentation: mean over eight transforms, each by this part of the ranges above; 0: none"
+        0.5, 0, 1, "test-time augmentation: besides the image eight transforms, by this part of those ranges; 0: none"
     )
 
     @field_validator("augment")

@@ -8,7 +8,7 @@ from competition.ensemble.export import load_model
 from competition.ensemble.folds import member_settings, members_of
 from competition.ensemble.manifest import setup_of
 from competition.errors import CompetitionError
-from competition.network.augmentation import tta_transforms
+from competition.network.augmentation import average_predictions, tta_transforms
 from competition.network.device import choose_setup, prepare
 from competition.network.models import StackedNetworks
 from competition.runs.run import Run
@@ -43,7 +43,7 @@ class Ensemble:
             (members, n, 10).
         """
         member_probs = [
-            _predict(networks, transforms if tta else [np.asarray], images) for networks, transforms in self._parts
+            _predict(networks, transforms if tta else transforms[:1], images) for networks, transforms in self._parts
         ]
         whole = np.mean([probs.mean(axis=0, dtype=float) for probs in member_probs], axis=0)
         return whole.astype(np.float32), np.concatenate(member_probs)
@@ -72,9 +72,9 @@ def _members_by_run(run: Run) -> list[tuple[Run, list[str]]]:
 
 
 def _stacked(run: Run, names: list[str]) -> tuple[StackedNetworks, list]:
-    """Those members of one run, as one network, and its TTA transforms."""
+    """Those members of one run, as one network; and what it predicts of an image: itself first, then by TTA."""
     prepare_for(run)
-    return StackedNetworks([load_model(run, name) for name in names]), tta_transforms(run.config) or [np.asarray]
+    return StackedNetworks([load_model(run, name) for name in names]), [np.asarray, *tta_transforms(run.config)]
 
 
 def prepare_for(run: Run) -> None:
@@ -87,10 +87,10 @@ def prepare_for(run: Run) -> None:
 
 
 def _predict(networks: StackedNetworks, transforms: list, images) -> np.ndarray:
-    """Float32 array (members, n, 10): the mean over the transforms, all of which go through the networks at once."""
+    """Float32 array (members, n, 10): the average over the transforms, all of which go through the networks at once."""
     batches = []
     for start in range(0, len(images), BATCH):
         batch = images[start : start + BATCH]
         probs = networks.predict_on_batch(np.concatenate([transform(batch) for transform in transforms]))
-        batches.append(probs.reshape(len(transforms), len(batch), *probs.shape[1:]).mean(axis=0))
+        batches.append(average_predictions(probs.reshape(len(transforms), len(batch), *probs.shape[1:])))
     return np.concatenate(batches).swapaxes(0, 1)

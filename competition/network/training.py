@@ -10,7 +10,7 @@ import numpy as np
 
 from competition.config import TTA, Config
 from competition.data.digits import Digits
-from competition.network.augmentation import Augmenter, tta_transforms
+from competition.network.augmentation import Augmenter, average_predictions, tta_transforms
 from competition.network.calibration import calibrate
 from competition.network.device import Setup, feed, keras, prepare
 from competition.network.early_stopping import EarlyStopping, predict_logits
@@ -211,7 +211,7 @@ def augmented_batches(
 def predict_probabilities(
     model: keras.Model, images: np.ndarray, transforms: Sequence[Callable[[np.ndarray], np.ndarray]] = ()
 ) -> np.ndarray:
-    """Probabilities of plain images, and averaged over test-time augmentation (TTA).
+    """Probabilities of plain images, and by test-time augmentation (TTA).
 
     Args:
         model: keras.Model with logits as output.
@@ -227,6 +227,5 @@ def predict_probabilities(
     def probabilities(images: np.ndarray) -> np.ndarray:
         return np.asarray(keras.ops.softmax(predict_logits(model, images)), np.float32)
 
-    plain = probabilities(images)
-    augmented = [probabilities(transform(images)) for transform in transforms]
-    return np.stack([plain, np.mean(augmented, axis=0) if augmented else plain])
+    probs = np.stack([probabilities(images), *(probabilities(transform(images)) for transform in transforms)])
+    return np.stack([probs[0], average_predictions(probs)])

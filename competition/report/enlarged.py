@@ -36,14 +36,13 @@ def enlarge(run: Run, dataset: Dataset, members: list[Member], rows, probabiliti
     """
     from competition.ensemble.export import load_model  # these load Keras
     from competition.ensemble.networks import prepare_for
-    from competition.network.augmentation import tta_transforms
+    from competition.network.augmentation import average_predictions, tta_transforms
     from competition.network.training import predict_probabilities
 
     images, labels = dataset.train.images[rows], dataset.train.labels
     validated = np.stack([np.isin(rows, member.val_rows) for member in members])
     first = validated.argmax(axis=0)
-    transforms = tta_transforms(run.config) or [np.asarray]
-    transformed = np.concatenate([transform(images) for transform in transforms])
+    transformed = np.concatenate([images, *(transform(images) for transform in tta_transforms(run.config))])
     prepare_for(run)
     by_member: list[np.ndarray] = []
     maps: dict[int, Occlusion] = {}
@@ -53,7 +52,7 @@ def enlarge(run: Run, dataset: Dataset, members: list[Member], rows, probabiliti
         def predict(seen, network=network):
             return predict_probabilities(network, seen)[PLAIN]
 
-        by_member.append(predict(transformed).reshape(len(transforms), len(rows), 10).mean(axis=0))
+        by_member.append(average_predictions(predict(transformed).reshape(-1, len(rows), 10)))
         own = np.flatnonzero(first == i)
         maps |= dict(zip(own, occlusions(images[own], predict), strict=True)) if len(own) else {}
     member_probs = np.stack(by_member, axis=1)

@@ -26,7 +26,7 @@ class MemberResult:
 
     Attributes:
         val_probs: float32 array (2, n, 10), probabilities of its validation rows, which it never saw: PLAIN, of each
-            image as it is, and TTA, averaged over its test-time augmentations.
+            image as it is, and TTA, averaged with its test-time augmentations.
         test_probs: float32 array (2, n_test, 10), likewise of the test rows.
         weights: the model's weights, in Keras's order.
         history: one dict an epoch, as Keras logs it; its `val_` is the early-stopping slice.
