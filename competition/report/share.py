@@ -27,7 +27,7 @@ def make_share(folders: Folders, run: Run) -> Path:
         The page.
 
     Raises:
-        CompetitionError: the run is a blend, or its networks are too large or of a form that the page does not compute.
+        CompetitionError: the run is a blend, or its network is too large or has a layer unknown to the page.
     """
     from competition.ensemble.export import export_model
     from competition.network.saved_model import read_model
@@ -45,7 +45,7 @@ def make_share(folders: Folders, run: Run) -> Path:
     for bits in (24, 16, 8):
         page = render(
             "share.html.j2", run=run, examples=shown, bits=bits,
-            layers=[described for layer in network.layers for described in _described(layer, bits)],
+            layers=_layers(network, bits),
             parameters=network.count_params(), box=BOX, faint=FAINT, thin=THIN, grey=GREY, lift=LIFT,
         )  # fmt: skip
         if len(page.encode()) <= LARGEST:
@@ -58,11 +58,23 @@ def make_share(folders: Folders, run: Run) -> Path:
     )
 
 
+def _layers(network, bits: int) -> list[dict]:
+    """The layers of a Keras model as the page computes them, each with the places of its inputs in the list."""
+    layers: list[dict] = []
+    places = {id(network.layers[0].output): -1}  # by the id of a layer's output; the first is the image
+    for layer in network.layers[1:]:
+        inputs = layer.input if isinstance(layer.input, list) else [layer.input]
+        described = _described(layer, bits)
+        places[id(layer.output)] = len(layers) if described else places[id(inputs[0])]
+        layers += [{**each, "of": [places[id(one)] for one in inputs]} for each in described]
+    return layers
+
+
 def _described(layer, bits: int) -> list[dict]:
     """A layer of Keras as the page's script computes it; none where it changes nothing."""
     kind, config, weights = type(layer).__name__, layer.get_config(), layer.get_weights()
     relu = config.get("activation") == "relu"
-    if kind in ("InputLayer", "Dropout", "Softmax"):  # the page makes probabilities of the last layer's values
+    if kind in ("Dropout", "Softmax"):  # the page makes probabilities of the last layer's values
         return []
     if kind == "Rescaling":
         return [{"kind": "scale", "factors": [config["scale"]], "offsets": [config["offset"]]}]
@@ -78,13 +90,15 @@ def _described(layer, bits: int) -> list[dict]:
                  **_rounded(weights, bits)}]  # fmt: skip
     if kind == "Dense":  # of one pixel, whose channels are the features
         return [{"kind": "convolution", "size": 1, "strides": 1, "relu": relu, **_rounded(weights, bits)}]
-    if kind == "MaxPooling2D" and config["padding"] == "valid":
-        return [{"kind": "maximum", "size": config["pool_size"][0]}]
+    if kind == "MaxPooling2D":
+        return [{"kind": "maximum", "size": config["pool_size"][0], "same": config["padding"] == "same"}]
+    if kind == "Add":
+        return [{"kind": "sum"}]
     if kind in ("GlobalAveragePooling2D", "Flatten"):
         return [{"kind": "mean" if kind == "GlobalAveragePooling2D" else "flat"}]
     raise CompetitionError(
-        f"A shared page computes networks whose layers follow one another: any architecture but residual. Received: "
-        f"the layer {layer.name}. Next: make share RUN= with another run."
+        f"A shared page computes the layers of this package's networks. Received: the layer {layer.name}. "
+        "Next: make share RUN= with another run."
     )
 
 

@@ -19,8 +19,6 @@ from tests.report.test_browser import WIDTHS, opened
 from tests.report.test_draw import untrained_run
 from tests.report.test_draw_browser import draw, png_on, requests_of, settled, trained_run
 
-SHARED = sorted(set(ARCHITECTURES) - {"residual"})
-
 
 def network_of(page: str) -> list[dict]:
     """The layers that a page computes."""
@@ -51,16 +49,14 @@ def test_a_wide_network_is_shared_in_8_bits_and_a_wider_one_not_at_all(tmp_path)
 
 
 def test_what_cannot_be_shared_is_refused(tmp_path):
-    folders, run, _ = untrained_run(tmp_path / "residual", architecture="residual")
-    with pytest.raises(CompetitionError, match="any architecture but residual"):
-        make_share(folders, run)
+    folders, run, _ = untrained_run(tmp_path)
     run.write_json("manifest.json", {**run.manifest, "parents": [{"run": "a-run", "members": {}}]})
     with pytest.raises(CompetitionError, match=r"a blend\. Next: make share RUN=a-run\."):
         make_share(folders, run)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("architecture", SHARED)
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_every_architecture_predicts_in_the_browser_as_in_keras(browser, tmp_path, sample, architecture):
     folders, run, _ = untrained_run(tmp_path, architecture=architecture)
     probs = predicted(browser, make_share(folders, run), sample.images[:20])
