@@ -64,38 +64,40 @@ def _layers(network, bits: int) -> list[dict]:
     places = {id(network.layers[0].output): -1}  # by the id of a layer's output; the first is the image
     for layer in network.layers[1:]:
         inputs = layer.input if isinstance(layer.input, list) else [layer.input]
-        described = _described(layer, bits)
-        places[id(layer.output)] = len(layers) if described else places[id(inputs[0])]
-        layers += [{**each, "of": [places[id(one)] for one in inputs]} for each in described]
+        if described := _described(layer, bits):
+            layers.append({**described, "of": [places[id(one)] for one in inputs]})
+            places[id(layer.output)] = len(layers) - 1
+        else:
+            places[id(layer.output)] = places[id(inputs[0])]
     return layers
 
 
-def _described(layer, bits: int) -> list[dict]:
+def _described(layer, bits: int) -> dict | None:
     """A layer of Keras as the page's script computes it; none where it changes nothing."""
     kind, config, weights = type(layer).__name__, layer.get_config(), layer.get_weights()
     relu = config.get("activation") == "relu"
     if kind in ("Dropout", "Softmax"):  # the page makes probabilities of the last layer's values
-        return []
+        return None
     if kind == "Rescaling":
-        return [{"kind": "scale", "factors": [config["scale"]], "offsets": [config["offset"]]}]
+        return {"kind": "scale", "factors": [config["scale"]], "offsets": [config["offset"]]}
     if kind == "ReLU":
-        return [{"kind": "scale", "factors": [1], "offsets": [0], "relu": True}]
+        return {"kind": "scale", "factors": [1], "offsets": [0], "relu": True}
     if kind == "BatchNormalization":
         gain, shift, mean, variance = weights
         factors = gain / np.sqrt(variance + config["epsilon"])
-        return [{"kind": "scale", "factors": factors.tolist(), "offsets": (shift - mean * factors).tolist()}]
+        return {"kind": "scale", "factors": factors.tolist(), "offsets": (shift - mean * factors).tolist()}
     if kind == "Conv2D":
         (size, _), (strides, _), same = config["kernel_size"], config["strides"], config["padding"] == "same"
-        return [{"kind": "convolution", "size": size, "strides": strides, "same": same, "relu": relu,
-                 **_rounded(weights, bits)}]  # fmt: skip
+        return {"kind": "convolution", "size": size, "strides": strides, "same": same, "relu": relu,
+                 **_rounded(weights, bits)}  # fmt: skip
     if kind == "Dense":  # of one pixel, whose channels are the features
-        return [{"kind": "convolution", "size": 1, "strides": 1, "relu": relu, **_rounded(weights, bits)}]
+        return {"kind": "convolution", "size": 1, "strides": 1, "relu": relu, **_rounded(weights, bits)}
     if kind == "MaxPooling2D":
-        return [{"kind": "maximum", "size": config["pool_size"][0], "same": config["padding"] == "same"}]
+        return {"kind": "maximum", "size": config["pool_size"][0], "same": config["padding"] == "same"}
     if kind == "Add":
-        return [{"kind": "sum"}]
+        return {"kind": "sum"}
     if kind in ("GlobalAveragePooling2D", "Flatten"):
-        return [{"kind": "mean" if kind == "GlobalAveragePooling2D" else "flat"}]
+        return {"kind": "mean" if kind == "GlobalAveragePooling2D" else "flat"}
     raise CompetitionError(
         f"A shared page computes the layers of this package's networks. Received: the layer {layer.name}. "
         "Next: make share RUN= with another run."

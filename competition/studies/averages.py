@@ -4,7 +4,7 @@ The rows are cut into three stratified parts. Each in turn is the test.csv of a 
 other two: the recipe's folds' members and its refit members are trained there as a run would, and all predict the test
 part. So averages of either kind, and of both together, are compared on every row, and the same rows, at the sizes that
 are submitted. What a run would have predicted of each average stands beside what it reached. Changes of the recipe are
-members for the folds as well: averages of them alone, and of as many of them as of the base, each fold by one of both.
+members for the folds as well: averages of them alone, and, called `half …`, of as many of them as of the base.
 """
 
 from dataclasses import replace
@@ -68,11 +68,12 @@ def run_averages(
     labels = dataset.train.labels
     table = table_path(folders, name, f"averages-{base or config.recipe}", changes, False)
     draws = plan_draws(config, labels, rows)
+    settings = read_settings(config, "", changes, 1) if changes else {}
     others = {
         change: plan_draws(replace(changed, refit=0), labels, rows, f"{change}, ")
-        for change, changed in read_settings(config, "", changes, 1).items()
+        for change, changed in settings.items()
         if change != BASE
-    } if changes else {}  # fmt: skip
+    }
     members = [member for plan in (draws, *others.values()) for _, own in plan for member in own]
     setup = engine.allocate(choose_setup(threads=1), len(members))
     print(f"Averages of {words_of(config)}, {setup.describe()},\n{engine.describe()}.")
@@ -193,7 +194,7 @@ def figure_of(lines: list[dict]) -> Figure:
         lines: dicts of COLUMNS.
     """
     figure, axes = titled_axes("What do more members bring, and TTA?", "members averaged", "errors in 10,000")
-    own = [line for line in lines if line["measure"] == "errors" and line["average"] in KINDS[:2]]
+    own = [line for line in lines if line["measure"] == "errors" and line["average"] in ("folds", "refit")]
     for kind, variant in dict.fromkeys((line["average"], line["variant"]) for line in own):
         curve = [line for line in own if (line["average"], line["variant"]) == (kind, variant)]
         color, style = {"folds": BLUE, "refit": ORANGE}[kind], {"plain": "o--", "tta": "o-"}[variant]

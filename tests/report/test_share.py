@@ -12,8 +12,9 @@ from competition.data.dataset import load_dataset
 from competition.data.pictures import picture_of
 from competition.ensemble.export import probabilities_of_file
 from competition.errors import CompetitionError
+from competition.network.device import keras
 from competition.network.saved_model import read_model
-from competition.report.share import LARGEST, make_share
+from competition.report.share import LARGEST, _described, make_share
 from tests.report.sixty import WAYS, drawing
 from tests.report.test_browser import WIDTHS, opened
 from tests.report.test_draw import untrained_run
@@ -53,6 +54,8 @@ def test_what_cannot_be_shared_is_refused(tmp_path):
     run.write_json("manifest.json", {**run.manifest, "parents": [{"run": "a-run", "members": {}}]})
     with pytest.raises(CompetitionError, match=r"a blend\. Next: make share RUN=a-run\."):
         make_share(folders, run)
+    with pytest.raises(CompetitionError, match=r"the layer odd\. Next: make share RUN="):
+        _described(keras.layers.DepthwiseConv2D(3, name="odd"), 24)
 
 
 @pytest.mark.slow

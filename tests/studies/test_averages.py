@@ -7,7 +7,7 @@ import pytest
 
 from competition.config import Config
 from competition.runs.files import read_table
-from competition.studies.averages import compare, figure_of, plan_draws
+from competition.studies.averages import _half_each, compare, figure_of, plan_draws
 
 LABELS = np.tile(np.arange(10), 90)
 CONFIG = Config(folds=3, refit=2)
@@ -58,16 +58,25 @@ def test_errors_are_those_of_the_planted_members():
     assert predicted["refit", 2] == pytest.approx(1 / 900 * 1.5**-0.3, rel=0.2)
 
 
+def test_half_of_each_are_members_of_different_folds():
+    own, changed = np.zeros((3, 1, 10)), np.arange(3.0)[:, None, None] * np.ones((1, 10))
+    assert list(_half_each(own, changed, 1)[:, 0, 0]) == [0.5, 1, 0]  # beside member 1 the change's 2, …
+    assert list(_half_each(own, changed, 3)[:, 0, 0]) == [0.5]
+
+
 @pytest.mark.slow
 def test_from_the_command_line_to_the_table(command, folders):
     where = ("--input", folders / "input", "--submissions", folders / "runs", "--jobs", "1")
     base = "quick,epochs=2,width=0.125,batch_size=32,folds=2"
-    done = command("study", "--kind", "averages", "--base", base, "--name", "averages", *where)
+    done = command(
+        "study", "--kind", "averages", "--base", base, "--changes", "width=0.25", "--name", "averages", *where
+    )
     lines = read_table(folders / "runs" / "studies" / "averages.csv")
     assert (folders / "runs" / "studies" / "averages.png").read_bytes().startswith(b"\x89PNG")
     assert done.returncode == 0 and "both, 4 members" in done.stdout, done.stderr
     assert {(line["average"], line["members"]) for line in lines} == {
         ("folds", "1"), ("folds", "2"), ("refit", "1"), ("refit", "2"), ("both", "3"), ("both", "4"),
+        ("width=0.25", "1"), ("width=0.25", "2"), ("half width=0.25", "2"), ("half width=0.25", "4"),
     }  # fmt: skip
     assert all(float(line["low"]) <= float(line["difference"]) <= float(line["high"]) for line in lines)
     assert all(0 <= float(line["predicted"]) <= 1 for line in lines if line["predicted"])
