@@ -104,7 +104,7 @@ def test_a_recipe_stands_before_its_settings_and_leaves_the_protocol_to_the_base
     settings = read_settings(QUICK, "fast,folds=3,shear=4", "best,epochs=5; quick", 3)
     assert settings[BASE] == Config(folds=3, refit=2, shear=4.0)
     assert words_of(settings[BASE]) == "fast, folds=3, shear=4.0"
-    assert settings["best, epochs=5"] == Config(folds=3, refit=2, epochs=5, width=RECIPES["best"].width)
+    assert settings["best, epochs=5"] == Config(folds=3, refit=2, epochs=5, architecture="residual")
     assert settings["quick"] == replace(QUICK, recipe="fast", folds=3, refit=2)
     assert read_settings(QUICK, "mlp", "shear=0.5", 1)["shear=0.5"] == replace(RECIPES["mlp"], shear=0.5)
 
