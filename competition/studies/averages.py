@@ -139,8 +139,8 @@ def compare(config: Config, labels, draws, probs: dict[str, np.ndarray], others:
     base = found["folds", len(folds), VARIANTS[config.submitted]]
     lines = []
     for (kind, size, name), losses in found.items():
-        as_submitted = kind in KINDS and name == VARIANTS[config.submitted]
-        predicted = predict(config, labels, draws, probs, kind, size) if as_submitted else None
+        as_submitted = (kind in KINDS or kind in others) and name == VARIANTS[config.submitted]
+        predicted = predict(config, labels, others.get(kind, draws), probs, kind, size) if as_submitted else None
         for measure, values, of_base in zip(MEASURES, losses, base, strict=True):
             difference = values - of_base
             half = scoring.Z95 * difference.std(ddof=1) / len(truth) ** 0.5
@@ -167,11 +167,15 @@ def _half_each(own, changed, half: int) -> np.ndarray:
 
 
 def predict(config: Config, labels, draws, probs, kind: str, size: int) -> float:
-    """The error rate that a run would predict of an average, mean over the draws; a run averages both kinds."""
+    """The error rate that a run would predict of an average, mean over the draws; a run averages both kinds.
+
+    Args:
+        kind: one of KINDS, or a change whose draws these are.
+    """
     rates = []
     for test, members in draws:
         refit = [member for member in members if is_refit(member.name.rpartition(": ")[2])]
-        fold_members = members[: -len(refit)]
+        fold_members = members[: len(members) - len(refit)]
         own = [replace(member, name=member.name.rpartition(": ")[2], val_rows=member.val_rows[: -len(test)])
                for member in fold_members]  # fmt: skip
         kept = [probs[member.name][config.submitted] for member in fold_members]
@@ -179,7 +183,7 @@ def predict(config: Config, labels, draws, probs, kind: str, size: int) -> float
         train, out_of_fold = np.flatnonzero(per_row), np.zeros((len(labels), 10))
         for member, p in zip(own, kept, strict=True):
             out_of_fold[member.val_rows] += p[: -len(test)] / per_row[member.val_rows, None]
-        submitted = {"folds": own, "refit": refit, "both": own + refit}[kind][:size]
+        submitted = {"refit": refit, "both": own + refit}.get(kind, own)[:size]
         groups = exchangeable_groups(config, own, np.stack([p[-len(test) :] for p in kept]), size - len(own))
         ratio = row_ratio(submitted, own)
         rates.append(1 - scoring.predict_leaderboard(labels[train], out_of_fold[train], groups, ratio)["score"])

@@ -56,6 +56,7 @@ def test_errors_are_those_of_the_planted_members():
     assert predicted["folds", 3] == pytest.approx(1 / 900, rel=0.2)
     assert predicted["both", 5] == pytest.approx(1 / 900 * ((3 + 2 * 1.5) / 5) ** -0.3, rel=0.2)
     assert predicted["refit", 2] == pytest.approx(1 / 900 * 1.5**-0.3, rel=0.2)
+    assert predicted["width=0.5", 3] == pytest.approx(2 / 900, rel=0.2)
 
 
 def test_half_of_each_are_members_of_different_folds():
