@@ -197,6 +197,9 @@ def test_the_table_of_recipes_is_that_of_the_record():
         line = re.search(rf"^\| `{recipe}` \|.*", text, re.MULTILINE)[0]
         columns = ("oof_accuracy", "predicted", "predicted_low", "predicted_high", "true_accuracy")
         assert re.findall(r"0\.\d+", line) == [row[column] for column in columns if row[column]], recipe
+        chosen = RECIPES[recipe]
+        on_all_rows = f", {chosen.refit} on all rows" if chosen.refit else ""
+        assert f"| {chosen.folds * chosen.repeats} of the folds{on_all_rows} |" in line, recipe
         spans = re.findall(r"(?:(\d+) h )?(\d+) min (\d+) s", line)
         spans = [3600 * int(hours or 0) + 60 * int(minutes) + int(seconds) for hours, minutes, seconds in spans]
         others = [*newest.values(), *(other for other in reference if other["recipe"] == recipe)]
