@@ -3,8 +3,8 @@
 The rows are cut into three stratified parts. Each in turn is the test.csv of a competition whose train.csv are the
 other two: the recipe's folds' members and its refit members are trained there as a run would, and all predict the test
 part. So averages of either kind, and of both together, are compared on every row, and the same rows, at the sizes that
-are submitted. What a run would have predicted of each average stands beside what it reached. Changes of the recipe are
-members for the folds as well: averages of them alone, and, called `half …`, of as many of them as of the base.
+are submitted. What a run would have predicted of each average stands beside what it reached. Members of a change of the
+recipe are trained for the same folds: averaged alone and, as `half …`, with as many of the base.
 """
 
 from dataclasses import replace
@@ -167,7 +167,7 @@ def _half_each(own, changed, half: int) -> np.ndarray:
 
 
 def predict(config: Config, labels, draws, probs, kind: str, size: int) -> float:
-    """The error rate that a run would predict of an average, mean over the draws; a run averages both kinds.
+    """The error rate that a run would predict of an average, mean over the draws.
 
     Args:
         kind: one of KINDS, or a change whose draws these are.
