@@ -262,8 +262,8 @@ def memory():
     print("\nPeak memory of a run in one process, one epoch a member")
     further = (many - few) / (most - 2)
     print(f"  2 members on the sample: {few:.0f} MB; {most}: {many:.0f} MB; {further:.1f} MB more for each further")
-    largest = peak_memory("--recipe", "fast", "--width", 2, "--folds", 1, "--refit", 0)
-    print(f"  a member of twice fast's width, on {obtain(Folders.find())[0].parent}: {largest:.0f} MB")
+    largest = peak_memory("--recipe", "best", "--folds", 1, "--refit", 0)
+    print(f"  a member of best, on {obtain(Folders.find())[0].parent}: {largest:.0f} MB")
 
 
 def peak_memory(*flags):
