@@ -78,7 +78,8 @@ def image_python(tmp_path_factory):
     """The Python of an environment with the versions of Kaggle's image."""
     ready = os.environ.get("KAGGLE_IMAGE_PYTHON")
     if ready:
-        return Path(ready)
+        yield Path(ready)
+        return
     pyenv = os.environ.get("PYENV_ROOT", str(Path.home() / ".pyenv"))
     found = [*sorted(Path(pyenv).glob("versions/3.12.*/bin/python3.12"), reverse=True), shutil.which("python3.12")]
     for python in filter(None, found):
@@ -93,7 +94,8 @@ def image_python(tmp_path_factory):
     done = subprocess.run([*install, "-c", CONSTRAINTS, *names], capture_output=True, text=True)
     if done.returncode:
         lacking(f"the Kaggle image's versions cannot be installed: {done.stderr[-300:]}")
-    return folder / "bin/python"
+    yield folder / "bin/python"
+    shutil.rmtree(folder)  # 3 GB, while other modules' tests still run
 
 
 @pytest.fixture
